@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
+use super::scan::Scan;
+use super::statement::{Head, head};
+
 /// What a statement does to a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Reads: SELECT, VALUES, EXPLAIN, ...
+    /// Reads: SELECT, VALUES, EXPLAIN of anything, and WITH before a SELECT or VALUES.
     Read,
-    /// Changes rows: INSERT, REPLACE, UPDATE, DELETE.
+    /// Changes rows: INSERT, REPLACE, UPDATE, DELETE, also with a WITH before.
     Write,
     /// Changes the schema: CREATE, ALTER, DROP.
     Ddl,
@@ -15,7 +18,8 @@ pub enum Kind {
     Txn,
     /// Everything else SQLite knows: PRAGMA, ATTACH, DETACH, VACUUM, ANALYZE, REINDEX.
     Other,
-    /// Not SQL as SQLite knows it.
+    /// Not SQL as SQLite knows it: it begins like no statement, or has a token SQLite does not
+    /// know, or unbalanced parentheses. Never a read: see [`Statement::may_write`].
     Unknown,
 }
 
@@ -24,14 +28,22 @@ pub enum Kind {
 pub struct Statement {
     /// What it does.
     pub kind: Kind,
-    /// Its first word that decides, upper case: "SELECT", "INSERT" (also for REPLACE INTO), ...
+    /// Its first word that decides, upper case: "SELECT" (also for VALUES), "INSERT" (also for
+    /// REPLACE INTO), ... After a WITH it is the verb of the statement behind it. If the kind is
+    /// unknown, it is what the statement begins with, "WITH" if what follows that is unclear, and
+    /// "" if it is no verb of SQLite's.
     pub verb: &'static str,
     /// The schema in front of the table's name, unquoted.
     pub schema: Option<Box<str>>,
-    /// The table written directly (for DDL: the table the object belongs to), unquoted.
+    /// The table written directly, unquoted. For DDL the table the object belongs to: itself for
+    /// CREATE, ALTER and DROP TABLE, what is indexed for CREATE INDEX, what is watched for CREATE
+    /// TRIGGER; a view stands for itself, as it can be written to like a table. None for DROP INDEX
+    /// and DROP TRIGGER, whose text does not tell, and for everything that is no write or DDL.
     pub table: Option<Box<str>>,
     /// For SAVEPOINT, RELEASE and ROLLBACK TO: the savepoint's name, unquoted.
     pub savepoint: Option<Box<str>>,
+    /// Whether it is CREATE TEMP or TEMPORARY: what it makes lives in one connection only.
+    pub temp: bool,
     /// Where the statement stands, without spaces and comments around it and without its `;`.
     pub span: Range<usize>,
     /// Where a write's own RETURNING begins; the text up to there (right-trimmed) is the write without it.
@@ -46,12 +58,13 @@ pub struct Placeholder {
     /// Where it stands in the classified text.
     pub span: Range<usize>,
     /// The parameter it takes, as SQLite numbers it: 1-based within its statement. A plain `?` is one
-    /// more than the largest number so far; equal names share one number.
+    /// more than the largest number so far; equal names share one number. At most 250,000.
     pub index: u32,
     /// Whether it is named (then its name is the span's text without the first character).
     pub named: bool,
     /// Whether it stands in a place where an integer literal would be taken for a column's
-    /// position: directly a term of ORDER BY or GROUP BY.
+    /// position: it begins a term of ORDER BY or GROUP BY, after nothing but parentheses and signs.
+    /// In doubt it is true (`ORDER BY ? + 1`).
     pub ordinal: bool,
 }
 
@@ -60,4 +73,77 @@ pub struct Placeholder {
 pub struct Classification {
     /// In source order.
     pub statements: Vec<Statement>,
+}
+
+impl Statement {
+    /// Whether it changes rows or the schema, or is unknown and begins like one that does.
+    pub fn may_write(&self) -> bool {
+        match self.kind {
+            Kind::Write | Kind::Ddl => true,
+            Kind::Read | Kind::Txn | Kind::Other => false,
+            Kind::Unknown => matches!(
+                self.verb,
+                "INSERT" | "UPDATE" | "DELETE" | "WITH" | "CREATE" | "ALTER" | "DROP"
+            ),
+        }
+    }
+}
+
+/// Reads a text as SQLite would and tells what each of its statements does.
+///
+/// One pass, no recursion, in time linear in the text. It never fails: what is not SQL is
+/// [`Kind::Unknown`].
+///
+/// ```
+/// use afterquery::sql::{Kind, classify};
+///
+/// let found = classify("WITH old AS (SELECT 1) DELETE FROM main.[users] WHERE id = ?");
+/// let write = &found.statements[0];
+/// assert_eq!((write.kind, write.verb), (Kind::Write, "DELETE"));
+/// assert_eq!(write.table.as_deref(), Some("users"));
+/// ```
+pub fn classify(sql: &str) -> Classification {
+    let mut scan = Scan::new(sql);
+    let mut statements = Vec::new();
+    while scan.begin() {
+        if statements.capacity() == 0 {
+            statements.reserve_exact(1);
+        }
+        statements.push(statement(&mut scan));
+    }
+    Classification { statements }
+}
+
+fn statement(scan: &mut Scan<'_>) -> Statement {
+    let start = scan.token.start;
+    let head = head(scan);
+    scan.rest();
+    let span = start..scan.last_end;
+    let placeholders = scan.placeholders.take();
+    let head = if scan.malformed { head.unknown() } else { head };
+    let Head {
+        kind,
+        verb,
+        schema,
+        table,
+        savepoint,
+        temp,
+    } = head;
+    let returning = scan.returning.filter(|_| kind == Kind::Write);
+    let (schema, table, savepoint) = (
+        schema.map(|name| scan.unquoted(name)),
+        table.map(|name| scan.unquoted(name)),
+        savepoint.map(|name| scan.unquoted(name)),
+    );
+    Statement {
+        kind,
+        verb,
+        schema,
+        table,
+        savepoint,
+        temp,
+        span,
+        returning,
+        placeholders,
+    }
 }

@@ -1,0 +1,381 @@
+//! The tokens of a text, cut exactly as SQLite's own tokenizer cuts them.
+//!
+//! The rules are those of `sqlite3GetToken()`: <https://sqlite.org/src/file/src/tokenize.c>.
+
+/// What a token is, as far as this crate tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    /// A keyword or an unquoted name.
+    Word,
+    /// A name in `"…"`, `` `…` `` or `[…]`.
+    Quoted,
+    /// A text in `'…'`. SQLite also takes it for a name where only a name can stand.
+    Text,
+    /// A blob, `x'…'`.
+    Blob,
+    /// An integer or a float.
+    Number,
+    /// A placeholder.
+    Variable,
+    /// `(`
+    Open,
+    /// `)`
+    Close,
+    /// `,`
+    Comma,
+    /// `;`
+    Semi,
+    /// `.`
+    Dot,
+    /// `+` or `-`
+    Sign,
+    /// Any other operator.
+    Operator,
+    /// What SQLite calls an unrecognized token.
+    Illegal,
+    /// The end of the text.
+    End,
+}
+
+/// One token; offsets are bytes into the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
+    pub kind: TokenKind,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Token {
+    /// Whether the statement is over.
+    pub fn is_stop(self) -> bool {
+        matches!(self.kind, TokenKind::Semi | TokenKind::End)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Letter,
+    X,
+    Digit,
+    Space,
+    Quote,
+    Bracket,
+    Question,
+    Sigil,
+    Minus,
+    Plus,
+    Slash,
+    Dot,
+    Open,
+    Close,
+    Comma,
+    Semi,
+    Less,
+    Greater,
+    Equal,
+    Bang,
+    Pipe,
+    Single,
+    Bom,
+    Illegal,
+}
+
+const fn class_of(byte: u8) -> Class {
+    match byte {
+        b'x' | b'X' => Class::X,
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => Class::Letter,
+        b'0'..=b'9' => Class::Digit,
+        b' ' | b'\t' | b'\n' | b'\r' | 0x0c => Class::Space,
+        b'\'' | b'"' | b'`' => Class::Quote,
+        b'[' => Class::Bracket,
+        b'?' => Class::Question,
+        b'$' | b'@' | b'#' | b':' => Class::Sigil,
+        b'-' => Class::Minus,
+        b'+' => Class::Plus,
+        b'/' => Class::Slash,
+        b'.' => Class::Dot,
+        b'(' => Class::Open,
+        b')' => Class::Close,
+        b',' => Class::Comma,
+        b';' => Class::Semi,
+        b'<' => Class::Less,
+        b'>' => Class::Greater,
+        b'=' => Class::Equal,
+        b'!' => Class::Bang,
+        b'|' => Class::Pipe,
+        b'*' | b'%' | b'&' | b'~' => Class::Single,
+        0xef => Class::Bom,
+        0x80.. => Class::Letter,
+        _ => Class::Illegal,
+    }
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+/// The vertical tab continues a run of spaces but does not begin one, as in SQLite.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | 0x09..=0x0d)
+}
+
+static CLASS: [Class; 256] = {
+    let mut table = [Class::Illegal; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = class_of(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+static NAME_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// Cuts a text into tokens; spaces and comments are left out.
+#[derive(Debug, Clone)]
+pub(crate) struct Lexer<'a> {
+    /// The text up to its first NUL, where SQLite stops reading; 0 can then mean "past the end".
+    bytes: &'a [u8],
+    full_len: usize,
+    pos: usize,
+}
+
+impl<'a> Lexer<'a> {
+    pub fn new(sql: &'a str) -> Self {
+        let all = sql.as_bytes();
+        let end = memchr::memchr(0, all).unwrap_or(all.len());
+        Self {
+            bytes: &all[..end],
+            full_len: all.len(),
+            pos: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn at(&self, index: usize) -> u8 {
+        self.bytes.get(index).copied().unwrap_or(0)
+    }
+
+    /// The bytes of a token.
+    #[inline(always)]
+    pub fn slice(&self, token: Token) -> &'a [u8] {
+        self.bytes.get(token.start..token.end).unwrap_or(&[])
+    }
+
+    /// The next token. At the end it is `End`, again and again.
+    #[inline]
+    pub fn next(&mut self) -> Token {
+        loop {
+            let start = self.pos;
+            let first = self.at(start);
+            let (kind, end) = match CLASS[first as usize] {
+                Class::Space => {
+                    self.skip_space(start + 1);
+                    continue;
+                }
+                Class::Letter => (TokenKind::Word, self.word_end(start + 1)),
+                Class::Comma => (TokenKind::Comma, start + 1),
+                Class::Open => (TokenKind::Open, start + 1),
+                Class::Close => (TokenKind::Close, start + 1),
+                Class::Question => (TokenKind::Variable, self.digits_end(start + 1)),
+                Class::Dot if !self.at(start + 1).is_ascii_digit() => (TokenKind::Dot, start + 1),
+                Class::Dot | Class::Digit => self.number(start),
+                Class::Quote => self.quoted(start, first),
+                Class::Semi => (TokenKind::Semi, start + 1),
+                Class::Plus => (TokenKind::Sign, start + 1),
+                Class::Minus if self.at(start + 1) == b'-' => {
+                    self.skip_line(start + 2);
+                    continue;
+                }
+                Class::Slash if self.at(start + 1) == b'*' && self.at(start + 2) != 0 => {
+                    self.skip_block(start + 2);
+                    continue;
+                }
+                Class::Bom if self.at(start + 1) == 0xbb && self.at(start + 2) == 0xbf => {
+                    self.pos = start + 3;
+                    continue;
+                }
+                _ => self.rare(start, first),
+            };
+            self.pos = end;
+            return Token { kind, start, end };
+        }
+    }
+
+    fn rare(&self, start: usize, first: u8) -> (TokenKind, usize) {
+        let second = self.at(start + 1);
+        let length = |two: bool| start + 1 + usize::from(two);
+        match CLASS[first as usize] {
+            Class::X if second == b'\'' => self.blob(start),
+            Class::X | Class::Bom => (TokenKind::Word, self.word_end(start + 1)),
+            Class::Bracket => self.bracketed(start),
+            Class::Sigil => self.named_variable(start, first),
+            Class::Minus if second == b'>' => (
+                TokenKind::Operator,
+                start + 2 + usize::from(self.at(start + 2) == b'>'),
+            ),
+            Class::Minus => (TokenKind::Sign, start + 1),
+            Class::Less => (
+                TokenKind::Operator,
+                length(matches!(second, b'=' | b'>' | b'<')),
+            ),
+            Class::Greater => (TokenKind::Operator, length(matches!(second, b'=' | b'>'))),
+            Class::Equal => (TokenKind::Operator, length(second == b'=')),
+            Class::Pipe => (TokenKind::Operator, length(second == b'|')),
+            Class::Bang if second == b'=' => (TokenKind::Operator, start + 2),
+            Class::Single | Class::Slash => (TokenKind::Operator, start + 1),
+            _ if start < self.bytes.len() => (TokenKind::Illegal, start + 1),
+            // What follows a NUL is not read by SQLite, and is not ours to split.
+            _ if start < self.full_len => (TokenKind::Illegal, self.full_len),
+            _ => (TokenKind::End, start),
+        }
+    }
+
+    #[inline(always)]
+    fn word_end(&self, mut i: usize) -> usize {
+        while NAME_BYTE[self.at(i) as usize] {
+            i += 1;
+        }
+        i
+    }
+
+    #[inline(always)]
+    fn skip_space(&mut self, mut i: usize) {
+        while is_space(self.at(i)) {
+            i += 1;
+        }
+        self.pos = i;
+    }
+
+    fn skip_line(&mut self, from: usize) {
+        let rest = self.bytes.get(from..).unwrap_or(&[]);
+        self.pos = memchr::memchr(b'\n', rest).map_or(self.bytes.len(), |at| from + at);
+    }
+
+    /// An unterminated block comment runs to the end of the text.
+    fn skip_block(&mut self, from: usize) {
+        let mut i = from;
+        while let Some(star) = memchr::memchr(b'*', self.bytes.get(i..).unwrap_or(&[])) {
+            i += star + 1;
+            if self.at(i) == b'/' {
+                self.pos = i + 1;
+                return;
+            }
+        }
+        self.pos = self.bytes.len();
+    }
+
+    fn quoted(&self, start: usize, quote: u8) -> (TokenKind, usize) {
+        let kind = if quote == b'\'' {
+            TokenKind::Text
+        } else {
+            TokenKind::Quoted
+        };
+        let mut i = start + 1;
+        while let Some(at) = memchr::memchr(quote, self.bytes.get(i..).unwrap_or(&[])) {
+            i += at + 1;
+            if self.at(i) != quote {
+                return (kind, i);
+            }
+            i += 1;
+        }
+        (TokenKind::Illegal, self.bytes.len())
+    }
+
+    fn bracketed(&self, start: usize) -> (TokenKind, usize) {
+        match memchr::memchr(b']', &self.bytes[start..]) {
+            Some(at) => (TokenKind::Quoted, start + at + 1),
+            None => (TokenKind::Illegal, self.bytes.len()),
+        }
+    }
+
+    fn blob(&self, start: usize) -> (TokenKind, usize) {
+        let mut i = start + 2;
+        while self.at(i).is_ascii_hexdigit() {
+            i += 1;
+        }
+        if self.at(i) == b'\'' && (i - start) % 2 == 0 {
+            return (TokenKind::Blob, i + 1);
+        }
+        let rest = self.bytes.get(i..).unwrap_or(&[]);
+        let end = memchr::memchr(b'\'', rest).map_or(self.bytes.len(), |at| i + at + 1);
+        (TokenKind::Illegal, end)
+    }
+
+    fn number(&self, start: usize) -> (TokenKind, usize) {
+        let end = self.number_end(start);
+        match self.word_end(end) {
+            stop if stop > end => (TokenKind::Illegal, stop),
+            _ => (TokenKind::Number, end),
+        }
+    }
+
+    fn number_end(&self, start: usize) -> usize {
+        let hex = self.at(start) == b'0' && self.at(start + 1) | 0x20 == b'x';
+        if hex && self.at(start + 2).is_ascii_hexdigit() {
+            return self.run_end(start + 3, |byte| byte.is_ascii_hexdigit() || byte == b'_');
+        }
+        let digit = |byte: u8| byte.is_ascii_digit() || byte == b'_';
+        let mut i = self.run_end(start, digit);
+        if self.at(i) == b'.' {
+            i = self.run_end(i + 1, digit);
+        }
+        if self.at(i) | 0x20 == b'e' {
+            let sign = usize::from(matches!(self.at(i + 1), b'+' | b'-'));
+            if self.at(i + 1 + sign).is_ascii_digit() {
+                i = self.run_end(i + 2 + sign, digit);
+            }
+        }
+        i
+    }
+
+    fn digits_end(&self, from: usize) -> usize {
+        self.run_end(from, |byte| byte.is_ascii_digit())
+    }
+
+    #[inline(always)]
+    fn run_end(&self, mut i: usize, belongs: impl Fn(u8) -> bool) -> usize {
+        while belongs(self.at(i)) {
+            i += 1;
+        }
+        i
+    }
+
+    /// `:a`, `@a`, `$a`, `#a`, and TCL's `$a::b(c)`. `#1` is a register of SQLite's own parser.
+    fn named_variable(&self, start: usize, sigil: u8) -> (TokenKind, usize) {
+        let mut i = start + 1;
+        let mut named = false;
+        loop {
+            match self.at(i) {
+                byte if is_name_byte(byte) => named = true,
+                b'(' if named => return self.tcl_index(i + 1),
+                b':' if self.at(i + 1) == b':' => i += 1,
+                _ => break,
+            }
+            i += 1;
+        }
+        let register = sigil == b'#' && self.at(start + 1).is_ascii_digit();
+        let kind = if named && !register {
+            TokenKind::Variable
+        } else {
+            TokenKind::Illegal
+        };
+        (kind, i)
+    }
+
+    fn tcl_index(&self, from: usize) -> (TokenKind, usize) {
+        let end = self.run_end(from, |byte| byte != 0 && byte != b')' && !is_space(byte));
+        match self.at(end) {
+            b')' => (TokenKind::Variable, end + 1),
+            _ => (TokenKind::Illegal, end),
+        }
+    }
+}
