@@ -1,0 +1,72 @@
+# Every target does its own set-up: Rust, Python 3.10 or newer and make are all it needs.
+# PYTHON=python3.12  another interpreter for .venv      PROFILE=dev  a faster build of the core
+# ARGS="-k kill"     more arguments for pytest or the demo
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PROFILE ?= release
+ARGS    ?=
+
+RUST    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
+PYFILES := $(shell find python -name '*.py*' -not -path '*/__pycache__/*') README.md
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+WHEELS  := $(TARGET)/wheels
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-rust test-python lint format bench install clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install ## A FastAPI app and three replicas, one of them killed on the way
+	$(BIN)/afterquery demo $(ARGS)
+
+test: test-rust test-python ## Everything that must pass, on the oldest and the newest Python here
+
+test-rust: ## The core's tests; they need no Python
+	cargo test --locked
+
+test-python: install $(WHEELS)/.built ## pytest on each Python
+	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(ARGS)
+
+lint: install ## Formatting, clippy, ruff, mypy, and the stubs against the built module
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features python -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/stubtest afterquery._core
+
+format: $(VENV)/.deps ## Format Rust and Python
+	cargo fmt
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: install ## Benchmarks of the core
+	cargo bench --locked $(ARGS)
+
+install: $(VENV)/.core ## A development install with all extras in .venv
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache python/afterquery/_core*.so
+
+$(VENV)/.deps: pyproject.toml
+	test -x $(BIN)/python || "$${PYTHON:-$$(python3 tools/pythons.py newest)}" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+# Keyed by the profile, so that a `PROFILE=dev` build never passes for a release build.
+$(VENV)/.core: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST)
+	$(BIN)/maturin develop --profile $(PROFILE) --extras peer,fastapi,demo
+	@touch $@
+
+$(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
+	@rm -f $(VENV)/.profile-*
+	@touch $@
+
+$(WHEELS)/.built: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST) $(PYFILES)
+	$(BIN)/maturin build --profile $(PROFILE) --out $(WHEELS)
+	@touch $@

@@ -1,0 +1,43 @@
+"""Replicate a Python backend's SQL writes to peer databases.
+
+Call `Replicator.after_query` after each SQL statement the application ran on its own database;
+the writes among them reach every replica in order, exactly once in effect.
+"""
+
+from afterquery._core import (
+    DeadLetter,
+    Explanation,
+    Outcome,
+    Replica,
+    ReplicaStats,
+    Replication,
+    Replicator,
+    StatementExplanation,
+    Stats,
+    Transaction,
+    __version__,
+)
+from afterquery._errors import (
+    AfterqueryError,
+    ConfigurationError,
+    NotSettledError,
+    UnknownReplicaError,
+)
+
+__all__ = [
+    "AfterqueryError",
+    "ConfigurationError",
+    "DeadLetter",
+    "Explanation",
+    "NotSettledError",
+    "Outcome",
+    "Replica",
+    "ReplicaStats",
+    "Replication",
+    "Replicator",
+    "StatementExplanation",
+    "Stats",
+    "Transaction",
+    "UnknownReplicaError",
+    "__version__",
+]

@@ -1,0 +1,176 @@
+"""The `afterquery` command: a peer, the demo, and what would happen to a statement."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from afterquery import (
+    ConfigurationError,
+    Explanation,
+    Replicator,
+    StatementExplanation,
+    __version__,
+)
+
+TOKEN = "AFTERQUERY_TOKEN"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the answer is the exit status."""
+    arguments = parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except ConfigurationError as error:
+        return refuse(str(error))
+
+
+def refuse(message: str) -> int:
+    print(f"afterquery: {message}", file=sys.stderr)
+    return 2
+
+
+def missing(extra: str, *modules: str) -> str | None:
+    """What to tell a user who lacks the packages of an extra."""
+    absent = [module for module in modules if find_spec(module) is None]
+    if not absent:
+        return None
+    return f"this needs {', '.join(absent)}: pip install 'afterquery[{extra}]'"
+
+
+def peer(arguments: argparse.Namespace) -> int:
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        return refuse(
+            f"set {TOKEN} to the token that writers must send;"
+            " a peer without one would let anybody write"
+        )
+    if lack := missing("peer", "uvicorn"):
+        return refuse(lack)
+    from afterquery.peer.serve import serve
+
+    serve(arguments.db, arguments.host, arguments.port, token)
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    if arguments.replicas + len(arguments.replica_url) == 0:
+        return refuse("the demo needs a replica: --replicas 1 or more, or --replica-url")
+    if arguments.replica_url and not os.environ.get(TOKEN):
+        return refuse(f"set {TOKEN} to the token of {arguments.replica_url[0]}")
+    if lack := missing("demo", "fastapi", "httpx", "rich", "uvicorn"):
+        return refuse(lack)
+    from afterquery.demo.run import Options, run
+
+    return run(
+        Options(
+            requests=arguments.requests,
+            seconds=arguments.seconds,
+            replicas=arguments.replicas,
+            urls=tuple(arguments.replica_url),
+            token=os.environ.get(TOKEN, ""),
+            port=arguments.port,
+            seed=arguments.seed,
+        )
+    )
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    # Nothing is sent: a replicator connects to nothing before its first write.
+    with Replicator(
+        ["http://127.0.0.1:9"], tables=arguments.table or None, ddl=arguments.ddl
+    ) as replicator:
+        explanation = replicator.explain(arguments.sql)
+    print("\n".join(explanation_lines(explanation)))
+    return 0
+
+
+def explanation_lines(explanation: Explanation) -> list[str]:
+    lines = [f"replicated: {'yes' if explanation.replicated else 'no'}"]
+    for statement in explanation.statements:
+        lines += ["", statement.sql.strip(), *map("  {}".format, statement_lines(statement))]
+    return lines
+
+
+def statement_lines(statement: StatementExplanation) -> list[str]:
+    table = ".".join(filter(None, (statement.schema, statement.table))) or "-"
+    return [
+        f"kind:   {statement.kind}",
+        f"verb:   {statement.verb or '-'}",
+        f"table:  {table}",
+        f"reason: {statement.reason}",
+    ]
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="afterquery", description="Replicate an application's SQL writes to peer databases."
+    )
+    top.add_argument("--version", action="version", version=f"afterquery {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser("peer", help="serve a SQLite file as a replica")
+    command.description = f"Serve a SQLite file as a replica. Writers must send ${TOKEN}."
+    command.add_argument("--db", type=Path, required=True, help="the SQLite file; made if missing")
+    command.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    command.add_argument("--port", type=port, default=9001, help="port (default: %(default)s)")
+    command.set_defaults(run=peer)
+
+    command = commands.add_parser("demo", help="a FastAPI app and its replicas, one of them killed")
+    command.description = (
+        "Run a FastAPI app and its replicas, kill and restart one of them under traffic, and"
+        " compare every row. Exit status: 0 all equal, 1 not, 2 the demo could not run."
+    )
+    command.add_argument(
+        "--requests", type=count, default=2000, metavar="N", help="HTTP requests (default: 2000)"
+    )
+    command.add_argument(
+        "--seconds", type=float, default=0, metavar="N", help="go on for at least this long"
+    )
+    command.add_argument(
+        "--replicas", type=count, default=3, metavar="N", help="peers to start (default: 3)"
+    )
+    command.add_argument(
+        "--replica-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help=f"also replicate to this StarbaseDB, with ${TOKEN}; its tables demo_* are replaced",
+    )
+    command.add_argument(
+        "--port", type=port, default=0, help="port of the app (default: any free one)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the traffic (default: 1)"
+    )
+    command.set_defaults(run=demo)
+
+    command = commands.add_parser("explain", help="what would happen to a statement, and why")
+    command.description = "What would happen to a statement, and why. Connects to nothing."
+    command.add_argument("sql", metavar="SQL")
+    command.add_argument(
+        "--table", action="append", metavar="NAME", help="as Replicator(tables=[NAME, ...])"
+    )
+    command.add_argument("--ddl", action="store_true", help="as Replicator(ddl=True)")
+    command.set_defaults(run=explain)
+    return top
+
+
+def port(text: str) -> int:
+    return bounded(text, 0, 65535)
+
+
+def count(text: str) -> int:
+    return bounded(text, 0, 10_000_000)
+
+
+def bounded(text: str, low: int, high: int) -> int:
+    value = int(text)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{value} is not between {low} and {high}")
+    return value
