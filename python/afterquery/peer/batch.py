@@ -1,0 +1,137 @@
+"""One text as one SQLite transaction.
+
+Readers see all of it or nothing, and so does a restart after a crash. When a statement fails, what
+ran before it is committed, as on StarbaseDB; with `rollback_on_error` it is taken back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from afterquery.peer.errors import SqlError
+from afterquery.peer.guard import MAX_PARAMETERS, Guard
+from afterquery.peer.protocol import Query, Rows
+from afterquery.peer.split import split
+
+_TOO_LONG = "statement too long: SQLITE_TOOBIG"
+_NO_STATEMENT = "SQL code did not contain a statement."
+_WRONG_COUNT = "Wrong number of parameter bindings for SQL query."
+_NOT_LAST = "When executing multiple SQL statements in a single call, only the last statement can "
+_TRANSACTION = (
+    "To execute a transaction, please send its statements as one text instead of the SQL"
+    " BEGIN TRANSACTION or SAVEPOINT statements."
+)
+_VIOLATED = (
+    "The text was rolled back because it left the database in a state where constraints were"
+    " violated: "
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How texts are run."""
+
+    max_sql_bytes: int
+    """The longest text, in bytes of UTF-8."""
+
+    rollback_on_error: bool
+    """Take the whole text back when one of its statements fails."""
+
+
+class Session:
+    """A connection and what guards it. One thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, rules: Rules, begin: str) -> None:
+        self.connection = connection
+        self._guard = Guard(connection)
+        self._rules = rules
+        self._begin = begin
+
+    def run(self, query: Query) -> Rows:
+        """Run a text; the rows are those of its last statement."""
+        text = self._checked(query)
+        self._own(self._begin)
+        try:
+            result = self._statements(text, query)
+        except SqlError as error:
+            self._end("ROLLBACK" if error.undo or self._rules.rollback_on_error else "COMMIT")
+            raise
+        except BaseException:
+            self._end("ROLLBACK")
+            raise
+        self._end("COMMIT")
+        return result
+
+    def _checked(self, query: Query) -> str:
+        try:
+            size = len(query.sql.encode())
+        except UnicodeEncodeError as error:
+            raise SqlError(f"The text is no valid Unicode at character {error.start}.") from None
+        if size > self._rules.max_sql_bytes:
+            raise SqlError(_TOO_LONG)
+        if len(query.params) > MAX_PARAMETERS:
+            raise SqlError("too many SQL variables: SQLITE_ERROR")
+        return query.sql
+
+    def _statements(self, text: str, query: Query) -> Rows:
+        # SQLite's texts end at a NUL; the engine runs what is before it, then misses a statement.
+        code, nul, _ = text.partition("\0")
+        statements, trailing = split(code)
+        missing = trailing or bool(nul)
+        last = None if missing else statements.pop()
+        cursor = self.connection.cursor()
+        self._guard.watch(code)
+        try:
+            with self._failures(_NOT_LAST + "have parameters."):
+                for statement in statements:
+                    cursor.execute(statement)
+                    if cursor.description is not None:
+                        raise SqlError(_NOT_LAST + "return rows.", undo=True)
+            if last is None:
+                raise SqlError(_NO_STATEMENT)
+            with self._failures(_WRONG_COUNT):
+                cursor.execute(last, query.params)
+                columns = [column[0] for column in cursor.description or ()]
+                return Rows(columns, cursor.fetchall())
+        finally:
+            cursor.close()
+            self._guard.own = True
+
+    @contextmanager
+    def _failures(self, wrong_count: str) -> Iterator[None]:
+        """Turn what sqlite3 raises into an answer; `wrong_count` is for unbound placeholders."""
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            if str(error).startswith("Incorrect number of bindings"):
+                raise SqlError(wrong_count) from None
+            raise SqlError.from_sqlite(error) from None
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            if self._guard.refused_transaction:
+                raise SqlError(_TRANSACTION) from None
+            raise SqlError.from_sqlite(error) from None
+        except UnicodeEncodeError:
+            raise SqlError("A parameter is no valid Unicode.") from None
+
+    def _own(self, sql: str) -> None:
+        try:
+            self.connection.execute(sql)
+        except sqlite3.Error as error:
+            raise SqlError.from_sqlite(error) from None
+
+    def _end(self, verb: str) -> None:
+        # SQLite itself has ended it after OR ROLLBACK, RAISE(ROLLBACK) and some storage errors.
+        if not self.connection.in_transaction:
+            return
+        try:
+            self.connection.execute(verb)
+        except sqlite3.Error as error:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            failure = SqlError.from_sqlite(error)
+            if isinstance(error, sqlite3.IntegrityError):
+                raise SqlError(_VIOLATED + failure.message) from None
+            raise failure from None

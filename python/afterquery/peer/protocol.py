@@ -1,0 +1,110 @@
+"""Request bodies in, answer bodies out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from afterquery.peer.errors import RequestError
+from afterquery.peer.values import Bound, bind, to_json
+
+_EMPTY_SQL = 'Invalid or empty "sql" field'
+_BAD_PARAMS = 'Invalid "params" field'
+_SHAPE = "Must be an array or object."
+
+
+@dataclass(frozen=True)
+class Query:
+    """One text, and the parameters of its last statement."""
+
+    sql: str
+    params: list[Bound]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a body asks for. A transaction is a loop of queries: what ran stays when one fails."""
+
+    queries: list[Query]
+    is_transaction: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The result of a text: that of its last statement."""
+
+    columns: list[str]
+    rows: list[tuple[object, ...]]
+
+
+def parse(body: bytes) -> Request:
+    """Read a body, or raise the `RequestError` that StarbaseDB would answer."""
+    content = _json(body)
+    if content is None:
+        raise RequestError(500, "The JSON body is null.")
+    fields: dict[str, Any] = content if isinstance(content, dict) else {}
+    transaction = fields.get("transaction")
+    if isinstance(transaction, list) and transaction:
+        suffix = " in transaction."
+        return Request([_query(entry, 500, suffix) for entry in transaction], True)
+    return Request([_query(fields, 400, ".")], False)
+
+
+def _query(entry: object, status: int, suffix: str) -> Query:
+    fields = entry if isinstance(entry, dict) else {}
+    sql = fields.get("sql")
+    if not isinstance(sql, str) or not sql.strip():
+        raise RequestError(status, _EMPTY_SQL + suffix)
+    params = fields.get("params", [])
+    if params is None:
+        raise RequestError(500, "Cannot read properties of null (reading 'length')")
+    if not isinstance(params, (list, dict)):
+        raise RequestError(status, f"{_BAD_PARAMS}{suffix} {_SHAPE}")
+    # An object has no length there, so nothing of it is bound.
+    return Query(sql, bind(params) if isinstance(params, list) else [])
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body.decode(), parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        message = f"{error.msg} in JSON at position {error.pos}"
+    except UnicodeDecodeError as error:
+        message = f"No UTF-8 in JSON at position {error.start}"
+    except (ValueError, RecursionError) as error:
+        message = f"{error} in JSON"
+    raise RequestError(500, message)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"Unexpected {name}")
+
+
+def as_objects(result: Rows) -> object:
+    """The form of `/query`: one object a row; of columns with one name the last one counts."""
+    columns = result.columns
+    return [dict(zip(columns, map(to_json, row), strict=True)) for row in result.rows]
+
+
+def as_raw(result: Rows) -> object:
+    """The form of `/query/raw`, which is made from the objects: no row, no column names."""
+    position = {name: at for at, name in enumerate(result.columns)}
+    rows = [[to_json(row[at]) for at in position.values()] for row in result.rows]
+    return {
+        "columns": list(position) if rows else [],
+        "rows": rows,
+        "meta": {"rows_read": len(rows), "rows_written": 0},
+    }
+
+
+def encode(key: str, value: object) -> bytes:
+    """An answer's body: `{"result": …}` or `{"error": …}`."""
+    text = json.dumps({key: value}, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def join(answers: list[bytes]) -> bytes:
+    """One answer of several: each is `{"result":…}`."""
+    start = len(b'{"result":')
+    return b'{"result":[' + b",".join(answer[start:-1] for answer in answers) + b"]}"
