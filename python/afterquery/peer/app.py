@@ -93,7 +93,7 @@ class Peer:
             status, answer = 200, await self._answer(scope, receive)
         except RequestError as error:
             status, answer = error.status, protocol.encode("error", error.message)
-        except body.Disconnected:
+        except body.DisconnectedError:
             return
         except Exception:
             _log.exception("a request failed")

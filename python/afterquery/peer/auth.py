@@ -54,4 +54,4 @@ class Tokens:
 def _token(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     value = next((value for name, value in headers if name.lower() == b"authorization"), b"")
     # As StarbaseDB: the word is optional, and nothing else is understood.
-    return value.removeprefix(b"Bearer ").strip()
+    return value.removeprefix(b"Bearer ")

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from afterquery.peer.allowed import MAX_PARAMETERS, SETTINGS
 from afterquery.peer.errors import SqlError
-from afterquery.peer.guard import MAX_PARAMETERS, Guard
+from afterquery.peer.guard import Guard
 from afterquery.peer.protocol import Query, Rows
 from afterquery.peer.split import split
 
@@ -52,7 +53,16 @@ class Session:
 
     def run(self, query: Query) -> Rows:
         """Run a text; the rows are those of its last statement."""
+        try:
+            return self._transaction(query)
+        finally:
+            self._reset()
+
+    def _transaction(self, query: Query) -> Rows:
         text = self._checked(query)
+        if self.connection.in_transaction:
+            # The end of an earlier one failed, with the disk perhaps. Start clean.
+            self._own("ROLLBACK")
         self._own(self._begin)
         try:
             result = self._statements(text, query)
@@ -77,28 +87,30 @@ class Session:
         return query.sql
 
     def _statements(self, text: str, query: Query) -> Rows:
-        # SQLite's texts end at a NUL; the engine runs what is before it, then misses a statement.
+        # For SQLite a text ends at a NUL; the engine runs what is before it, and then misses a
+        # statement, as it does when a comment or a semicolon follows the last one.
         code, nul, _ = text.partition("\0")
         statements, trailing = split(code)
-        missing = trailing or bool(nul)
-        last = None if missing else statements.pop()
+        if not statements:
+            raise SqlError(_NO_STATEMENT)
         cursor = self.connection.cursor()
         self._guard.watch(code)
         try:
             with self._failures(_NOT_LAST + "have parameters."):
-                for statement in statements:
+                for statement in statements[:-1]:
                     cursor.execute(statement)
                     if cursor.description is not None:
                         raise SqlError(_NOT_LAST + "return rows.", undo=True)
-            if last is None:
-                raise SqlError(_NO_STATEMENT)
             with self._failures(_WRONG_COUNT):
-                cursor.execute(last, query.params)
+                cursor.execute(statements[-1], query.params)
                 columns = [column[0] for column in cursor.description or ()]
-                return Rows(columns, cursor.fetchall())
+                result = Rows(columns, cursor.fetchall())
         finally:
             cursor.close()
-            self._guard.own = True
+            self._guard.rest()
+        if trailing or nul:
+            raise SqlError(_NO_STATEMENT)
+        return result
 
     @contextmanager
     def _failures(self, wrong_count: str) -> Iterator[None]:
@@ -115,6 +127,14 @@ class Session:
             raise SqlError.from_sqlite(error) from None
         except UnicodeEncodeError:
             raise SqlError("A parameter is no valid Unicode.") from None
+
+    def _reset(self) -> None:
+        # On StarbaseDB a setting stays until the engine happens to restart; here it ends with the
+        # text, so that no request depends on an earlier one.
+        if self._guard.changed_settings:
+            self._guard.changed_settings = False
+            for name, value in SETTINGS.items():
+                self.connection.execute(f"PRAGMA {name} = {value}")
 
     def _own(self, sql: str) -> None:
         try:

@@ -13,7 +13,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The sender went away before its request was whole."""
 
 
@@ -28,7 +28,7 @@ async def read(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: 
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise DisconnectedError
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:

@@ -7,112 +7,79 @@ from __future__ import annotations
 
 import sqlite3
 
+from afterquery.peer import allowed
+
 _TRANSACTION = frozenset({sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT})
-
-_NEVER = frozenset(
-    {
-        sqlite3.SQLITE_ATTACH,
-        sqlite3.SQLITE_DETACH,
-        sqlite3.SQLITE_CREATE_TEMP_INDEX,
-        sqlite3.SQLITE_CREATE_TEMP_TABLE,
-        sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
-        sqlite3.SQLITE_CREATE_TEMP_VIEW,
-    }
-)
-
-_MODULES = frozenset({"fts5", "fts5vocab", "rtree", "rtree_i32"})
-
-_FUNCTIONS = frozenset(
-    "ceiling fts3_tokenizer fts5 fts5_source_id load_extension log10 power rtreedepth rtreenode"
-    " soundex sqlite_compileoption_get sqlite_compileoption_used sqlite_log sqlite_offset"
-    " sqlite_source_id sqlite_version subtype".split()
-)
-
-_PRAGMAS = frozenset(
-    "case_sensitive_like data_version defer_foreign_keys foreign_key_check foreign_key_list"
-    " foreign_keys ignore_check_constraints index_info index_list index_xinfo legacy_alter_table"
-    " optimize page_size quick_check recursive_triggers reverse_unordered_selects table_info"
-    " table_list table_xinfo".split()
-)
-_PRAGMAS_READ_ONLY = frozenset({"data_version", "page_size"})
-
-# What SQLite bounds there; Python can set it from 3.11 on.
-_LIMITS = {
-    "SQLITE_LIMIT_COLUMN": 100,
-    "SQLITE_LIMIT_EXPR_DEPTH": 100,
-    "SQLITE_LIMIT_COMPOUND_SELECT": 5,
-    "SQLITE_LIMIT_ATTACHED": 0,
-    "SQLITE_LIMIT_LIKE_PATTERN_LENGTH": 50,
-    "SQLITE_LIMIT_VARIABLE_NUMBER": 100,
-    "SQLITE_LIMIT_TRIGGER_DEPTH": 10,
-}
-
-MAX_PARAMETERS = _LIMITS["SQLITE_LIMIT_VARIABLE_NUMBER"]
+_LOOKS = frozenset({sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT})
 
 
 class Guard:
     """The authorizer of one connection, used by one thread at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.own = True
-        """The statement is the peer's own; otherwise it came in a request."""
         self.refused_transaction = False
         """A statement of the text wanted to begin or end a transaction."""
+        self.changed_settings = False
+        """A statement of the text changed a setting of the connection."""
+        self._own = True
         self._text = ""
-        if hasattr(connection, "setlimit"):
-            for name, value in _LIMITS.items():
+        self._special = {
+            sqlite3.SQLITE_PRAGMA: self._pragma,
+            sqlite3.SQLITE_FUNCTION: _function,
+            sqlite3.SQLITE_CREATE_VTABLE: _module,
+            sqlite3.SQLITE_ALTER_TABLE: self._alter,
+        }
+        for name, value in allowed.LIMITS.items():
+            # Python sets limits from 3.11 on.
+            if hasattr(connection, "setlimit"):
                 connection.setlimit(getattr(sqlite3, name), value)
         connection.set_authorizer(self._authorize)
 
     def watch(self, text: str) -> None:
-        """From here to the next `own = True` the statements are those of a request."""
+        """From here to `rest` the statements are those of a request."""
         self._text = text
-        self.refused_transaction = False
-        self.own = False
+        self._own = self.refused_transaction = self.changed_settings = False
+
+    def rest(self) -> None:
+        """From here the statements are the peer's own."""
+        self._own = True
 
     # Called several times for each statement: the common actions must be over soon.
     def _authorize(
         self, action: int, one: str | None, two: str | None, database: str | None, _: str | None
     ) -> int:
-        if self.own:
+        if self._own:
             return sqlite3.SQLITE_OK
+        if one is not None and (one[:4].lower() == "_cf_" or one in allowed.NO_TABLES):
+            return sqlite3.SQLITE_DENY
+        if database == "temp" and action not in _LOOKS:
+            return sqlite3.SQLITE_DENY
         if action in _TRANSACTION:
             self.refused_transaction = True
             return sqlite3.SQLITE_DENY
-        refuse = _REFUSALS.get(action)
-        if refuse is not None and refuse(self._text, one, two):
+        if action in allowed.NO_ACTIONS:
             return sqlite3.SQLITE_DENY
-        if one is not None and one[:4].lower() == "_cf_":
-            return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK
+        special = self._special.get(action)
+        if special is None or special(one, two):
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    def _pragma(self, name: str | None, value: str | None) -> bool:
+        form = allowed.PRAGMAS.get((name or "").lower())
+        if form is None:
+            return False
+        if form is allowed.Pragma.SETTING and value is not None:
+            self.changed_settings = True
+        return form.accepts(value)
+
+    def _alter(self, _database: str | None, _table: str | None) -> bool:
+        # SQLite tells the table's name as it is, not as it will be.
+        return "_cf_" not in self._text.lower()
 
 
-def _never(_text: str, _one: str | None, _two: str | None) -> bool:
-    return True
+def _function(_: str | None, name: str | None) -> bool:
+    return (name or "").lower() not in allowed.NO_FUNCTIONS
 
 
-def _pragma(_text: str, one: str | None, two: str | None) -> bool:
-    name = (one or "").lower()
-    return name not in _PRAGMAS or (name in _PRAGMAS_READ_ONLY and two is not None)
-
-
-def _function(_text: str, _one: str | None, two: str | None) -> bool:
-    return (two or "").lower() in _FUNCTIONS
-
-
-def _module(_text: str, _one: str | None, two: str | None) -> bool:
-    return (two or "").lower() not in _MODULES
-
-
-def _alter(text: str, _one: str | None, _two: str | None) -> bool:
-    # SQLite names the table as it is, not as it will be.
-    return "_cf_" in text.lower()
-
-
-_REFUSALS = {
-    **dict.fromkeys(_NEVER, _never),
-    sqlite3.SQLITE_PRAGMA: _pragma,
-    sqlite3.SQLITE_FUNCTION: _function,
-    sqlite3.SQLITE_CREATE_VTABLE: _module,
-    sqlite3.SQLITE_ALTER_TABLE: _alter,
-}
+def _module(_: str | None, name: str | None) -> bool:
+    return (name or "").lower() in allowed.MODULES
