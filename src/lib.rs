@@ -1,6 +1,25 @@
 //! afterquery: after each SQL statement an application ran on its own database, its writes
 //! reach peer databases over HTTP, in order and exactly once in effect.
 //!
-//! - [`sql`]: from SQL text to what it does, and to the text a replica is sent.
+//! The way of a write:
+//! - [`sql`]: from the text to what it does, where it goes and what is sent.
+//! - [`engine`]: takes it in, and ends everything within a deadline.
+//! - [`journal`]: numbers it and keeps it until every replica has an [`outcome`].
+//! - [`replica`]: one task each, which sends batches and judges the answers.
+//! - [`wire`]: the texts and what the answers mean.
+//!
+//! Nothing here knows Python; that is in `python`, behind a feature of the same name.
 
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod journal;
+pub mod outcome;
+#[cfg(feature = "python")]
+mod python;
+pub mod reason;
+pub mod replica;
+pub mod shared;
 pub mod sql;
+pub mod wire;
+pub mod write;

@@ -1,0 +1,115 @@
+//! The settings of a replicator, checked.
+
+use std::time::Duration;
+
+use crate::{
+    error::Error,
+    journal::{Limits, Pending},
+    sql::{MAX_REPLICAS, Rules},
+    wire::Endpoint,
+};
+
+/// The most bytes of SQL that StarbaseDB takes in one request.
+pub const MAX_SQL_BYTES: usize = 100_000;
+
+/// The longest literal that is put into a text, in bytes; a longer value is sent ahead, in pieces. A third of
+/// [`MAX_SQL_BYTES`], so that a few values of middling size need no extra request.
+pub const MAX_LITERAL_BYTES: usize = 32_000;
+
+/// The most that a `Retry-After` may ask for: a mistaken header must not silence a replica for a day.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// What a replicator does when a replica rejects a write for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnReject {
+    /// Keeps it as a dead letter and goes on.
+    #[default]
+    DeadLetter,
+    /// Stops there until it is resumed.
+    Halt,
+}
+
+/// One replica's settings.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// How it is called in outcomes, statistics and logs.
+    pub name: String,
+    /// Where it answers.
+    pub endpoint: Endpoint,
+    /// Its allow-list of tables; `None` allows all.
+    pub tables: Option<Vec<Box<str>>>,
+    /// How far it may fall behind.
+    pub max_lag: Pending,
+}
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The replicas.
+    pub replicas: Vec<ReplicaConfig>,
+    /// Whether CREATE, ALTER and DROP are replicated.
+    pub ddl: bool,
+    /// What happens at a rejected write.
+    pub on_reject: OnReject,
+    /// How much may be pending in all.
+    pub max_pending: Pending,
+    /// How many dead letters are kept.
+    pub max_dead_letters: usize,
+    /// The time to make a connection.
+    pub connect_timeout: Duration,
+    /// The time for one request, from the first byte sent to the last received.
+    pub request_timeout: Duration,
+    /// The first pause after a failure is at most this; each further one at most twice the one before.
+    pub retry_base: Duration,
+    /// No pause is longer, unless the replica asks for it.
+    pub retry_max: Duration,
+}
+
+impl Config {
+    /// Says what cannot work.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |option, value: String, problem: &str| Err(Error::InvalidOption { option, value, problem: problem.into() });
+        let count = self.replicas.len();
+        if count == 0 || count > MAX_REPLICAS {
+            return invalid("replicas", format!("[{count} replicas]"), &format!("give 1 to {MAX_REPLICAS}"));
+        }
+        for (i, replica) in self.replicas.iter().enumerate() {
+            if self.replicas[..i].iter().any(|other| other.name == replica.name) {
+                return invalid("replicas", replica.name.clone(), "two replicas have this name; give each its own name=");
+            }
+        }
+        for (option, value) in [
+            ("connect_timeout", self.connect_timeout),
+            ("request_timeout", self.request_timeout),
+            ("retry_base", self.retry_base),
+            ("retry_max", self.retry_max),
+        ] {
+            if value.is_zero() {
+                return invalid(option, "0".into(), "it is in seconds and must be more than 0");
+            }
+        }
+        for (option, value) in [
+            ("max_pending_writes", self.max_pending.writes),
+            ("max_pending_bytes", self.max_pending.bytes),
+        ] {
+            if value == 0 {
+                return invalid(option, "0".into(), "it must be at least 1");
+            }
+        }
+        Ok(())
+    }
+
+    /// What the plans depend on.
+    pub fn rules(&self) -> Rules {
+        Rules { tables: self.replicas.iter().map(|replica| replica.tables.clone()).collect(), ddl: self.ddl }
+    }
+
+    /// What the journal is bounded by.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_pending_writes: self.max_pending.writes,
+            max_pending_bytes: self.max_pending.bytes,
+            max_lag: self.replicas.iter().map(|replica| replica.max_lag).collect(),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The whole: takes writes in, runs a task for each replica, and ends within a deadline.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Runtime, sync::mpsc::UnboundedSender, task::JoinHandle};
+
+use crate::{
+    config::{Config, MAX_LITERAL_BYTES, MAX_SQL_BYTES},
+    error::Error,
+    outcome::{self, Waiter},
+    reason::{Reason, ReasonCode},
+    replica::{Command, Task},
+    shared::{EventSink, Level, Shared},
+    sql::{Parameters, Plan, PlanCache, PlannedStatement, Rendered, Rules, Skip},
+    wire::Client,
+    write::{Body, Draft, SentStatement, Write},
+};
+
+/// Threads that deliver. Two, so that building one replica's text does not hold up another's answer.
+const DELIVERY_THREADS: usize = 2;
+
+/// A statement is rendered anew with smaller literals when it takes more than this: the rest of
+/// [`MAX_SQL_BYTES`] is for the watermark around it.
+const MAX_STATEMENT_BYTES: usize = MAX_SQL_BYTES - 2_000;
+
+/// How long a task may take to leave its replica tidy after everything is settled.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// A replicator's core: what the binding holds.
+pub struct Engine {
+    shared: Arc<Shared>,
+    rules: Rules,
+    plans: PlanCache,
+    skipped: [AtomicU64; Skip::ALL.len()],
+    writes: AtomicU64,
+    commands: Vec<UnboundedSender<Command>>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    runtime: Runtime,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// How the parameters of a call are to be read.
+#[derive(Clone, Copy)]
+pub enum Values<'a> {
+    /// One set of parameters, for the text run once.
+    One(&'a dyn ParameterSet),
+    /// Several: the text was run once with each, as one write.
+    Many(&'a [&'a dyn ParameterSet]),
+}
+
+/// The parameters of one execution.
+pub trait ParameterSet {
+    /// The number of values, where they are a sequence.
+    fn count(&self) -> Option<usize>;
+    /// The values of one statement: those of a sequence from number `first` (from 0) on.
+    fn statement(&self, first: u32) -> Box<dyn Parameters + '_>;
+}
+
+impl Engine {
+    /// Starts the delivery.
+    pub fn start(config: Config, events: EventSink) -> Result<Self, Error> {
+        config.check()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(DELIVERY_THREADS)
+            .thread_name("afterquery-delivery")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Start(error.to_string()))?;
+        let origin = uuid::Uuid::new_v4().to_string();
+        let rules = config.rules();
+        let shared = Arc::new(Shared::new(config, origin, events));
+        let mut commands = Vec::new();
+        let mut tasks = Vec::new();
+        for (replica, settings) in shared.config.replicas.iter().enumerate() {
+            let client = Client::new(
+                settings.endpoint.clone(),
+                shared.config.connect_timeout,
+                shared.config.request_timeout,
+            )?;
+            let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+            let task = Task::new(replica as u8, Arc::clone(&shared), client, receiver, fastrand::u64(..));
+            tasks.push(runtime.spawn(task.run()));
+            commands.push(sender);
+        }
+        let running = Mutex::new(Some(Running { runtime, tasks }));
+        let skipped = Default::default();
+        Ok(Self { shared, rules, plans: PlanCache::default(), skipped, writes: AtomicU64::new(0), commands, running })
+    }
+
+    /// What is visible of the delivery.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The rules that texts are planned by.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What is done with `sql`. Counts what is skipped of it.
+    pub fn plan(&self, sql: &str) -> Arc<Plan> {
+        let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
+        for &skip in &plan.skipped {
+            self.count_skip(skip, 1);
+            if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
+                self.shared.log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
+            }
+        }
+        plan
+    }
+
+    /// Counts statements that are not replicated.
+    pub fn count_skip(&self, skip: Skip, n: u64) {
+        self.skipped[skip as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The statements not replicated so far, by reason.
+    pub fn skipped(&self) -> impl Iterator<Item = (Skip, u64)> + '_ {
+        Skip::ALL.into_iter().map(|skip| (skip, self.skipped[skip as usize].load(Ordering::Relaxed)))
+    }
+
+    /// The writes taken in so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Hands a write over to the delivery. Does not block and does not fail.
+    pub fn submit(&self, draft: Draft) -> Arc<Write> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        let (write, full) = self.shared.journal.append(draft);
+        for replica in crate::journal::replicas_in(full) {
+            // The task is gone only when the engine is closed, and then nothing is pending.
+            let _ = self.commands[replica].send(Command::Detach);
+        }
+        self.shared.wake();
+        write
+    }
+
+    /// Tells a stopped replica to go on. With `skip`, a halted one gives its rejected write up.
+    pub fn resume(&self, name: &str, skip: bool) -> Result<(), Error> {
+        let names = || self.shared.config.replicas.iter().map(|replica| replica.name.as_str());
+        let Some(replica) = names().position(|known| known == name) else {
+            let known = names().collect::<Vec<_>>().join(", ");
+            return Err(Error::UnknownReplica { name: name.into(), known });
+        };
+        let _ = self.commands[replica].send(Command::Resume { skip });
+        Ok(())
+    }
+
+    /// The newest open write of each replica: when these are settled, everything submitted until now is.
+    pub fn open_writes(&self) -> Vec<Arc<Write>> {
+        (0..self.shared.status.len()).filter_map(|replica| self.shared.journal.last_open(replica as u8)).collect()
+    }
+
+    /// Waits until everything submitted until now is settled. `false` when `deadline` came first, or `interrupted`
+    /// (asked about ten times a second) said so.
+    pub fn flush(&self, deadline: Option<Instant>, mut interrupted: impl FnMut() -> bool) -> bool {
+        self.open_writes().iter().all(|write| wait(write, deadline, &mut interrupted))
+    }
+
+    /// Ends the delivery: what is settled by `deadline` is; the rest is rejected as closed, with a warning. Whether
+    /// everything was settled. Closing twice is harmless.
+    pub fn close(&self, deadline: Option<Instant>, interrupted: impl FnMut() -> bool) -> bool {
+        self.shared.journal.close();
+        let flushed = self.flush(deadline, interrupted);
+        let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else { return flushed };
+        for commands in &self.commands {
+            let _ = commands.send(Command::Finish);
+        }
+        let Running { runtime, tasks } = running;
+        runtime.block_on(async {
+            for task in tasks {
+                let abort = task.abort_handle();
+                if tokio::time::timeout(FINISH, task).await.is_err() {
+                    abort.abort();
+                }
+            }
+        });
+        runtime.shutdown_background();
+        self.settle_rest();
+        flushed
+    }
+
+    fn settle_rest(&self) {
+        let reason = Reason::new(
+            ReasonCode::Closed,
+            "the replicator was closed before the replica confirmed the write; it may or may not have arrived",
+        );
+        for replica in 0..self.shared.status.len() as u8 {
+            let count = self.shared.journal.settle_all(replica, &reason);
+            if count > 0 {
+                let name = self.shared.name(replica);
+                let why = self.shared.status[usize::from(replica)].condition().reason;
+                let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                self.shared.log(Level::Error, format!("closed with {count} writes that replica {name} did not confirm{why}"));
+            }
+        }
+    }
+}
+
+/// Blocks until `write` is settled, or `deadline` comes, or `interrupted` says so. Whether it is settled.
+pub fn wait(write: &Write, deadline: Option<Instant>, interrupted: &mut impl FnMut() -> bool) -> bool {
+    const SLICE: Duration = Duration::from_millis(100);
+    while write.settlement.wait(Waiter::Thread(thread::current())) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) || interrupted() {
+            return write.settlement.is_settled();
+        }
+        thread::park_timeout(left.unwrap_or(SLICE).min(SLICE));
+    }
+    true
+}
+
+/// Completes when all of `writes` are settled.
+pub async fn all_settled(writes: Vec<Arc<Write>>) {
+    for write in writes {
+        outcome::settled(write).await;
+    }
+}
+
+/// Puts the parameters into a plan's statements. What cannot be sent becomes a body that says so.
+pub fn render(plan: &Plan, values: Values<'_>, out: &mut Vec<SentStatement>) -> Result<(), Reason> {
+    match values {
+        Values::One(set) => render_set(plan, set, out),
+        Values::Many(sets) => sets.iter().enumerate().try_for_each(|(at, set)| {
+            render_set(plan, *set, out)
+                .map_err(|reason| Reason::new(reason.code, format!("row {} of many: {}", at + 1, reason.message)))
+        }),
+    }
+}
+
+fn render_set(plan: &Plan, set: &dyn ParameterSet, out: &mut Vec<SentStatement>) -> Result<(), Reason> {
+    let wrong = |message: String| Reason::new(ReasonCode::Parameters, message);
+    if let Some(given) = set.count()
+        && given != plan.parameters as usize
+    {
+        return Err(wrong(format!("the statement takes {} parameters, {given} were given", plan.parameters)));
+    }
+    for statement in &plan.statements {
+        let parameters = set.statement(statement.first_parameter);
+        out.push(render_statement(statement, &*parameters).map_err(wrong)?);
+    }
+    Ok(())
+}
+
+fn render_statement(statement: &PlannedStatement, parameters: &dyn Parameters) -> Result<SentStatement, String> {
+    // Two rounds are enough: with literals this short, only the text itself can still be too long.
+    const SHORT_LITERAL_BYTES: usize = 200;
+    let mut rendered = statement.template.render(parameters, MAX_LITERAL_BYTES)?;
+    if rendered.sql.len() > MAX_STATEMENT_BYTES {
+        rendered = statement.template.render(parameters, SHORT_LITERAL_BYTES)?;
+    }
+    let Rendered { sql, large } = rendered;
+    let large = (!large.is_empty()).then(|| Box::new(large));
+    Ok(SentStatement { sql: sql.into(), large, targets: statement.targets })
+}
+
+/// Makes the draft of a write. Rejected ones keep the plan's targets, so that each replica tells.
+pub fn draft(
+    statements: Result<Vec<SentStatement>, Reason>,
+    targets: crate::sql::ReplicaSet,
+    expected: Option<i64>,
+) -> Draft {
+    let body = match statements {
+        Ok(mut statements) if statements.len() == 1 => match statements.pop() {
+            Some(statement) => Body::One(statement),
+            None => Body::Many(Box::default()),
+        },
+        Ok(statements) => Body::Many(statements.into()),
+        Err(reason) => Body::Unsendable(Box::new(reason)),
+    };
+    Draft { body, targets, expected }
+}
+
+/// A text for a log line: its beginning, on one line.
+fn shorten(sql: &str) -> String {
+    const SHOWN: usize = 120;
+    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            // Dropping a runtime waits for its tasks, and may be done on any thread.
+            running.runtime.shutdown_background();
+        }
+    }
+}

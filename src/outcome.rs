@@ -1,0 +1,145 @@
+//! What became of a write on each replica, with the semantics of `Promise.allSettled`.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    thread::Thread,
+    time::Duration,
+};
+
+use crate::{reason::Reason, sql::ReplicaSet};
+
+/// What became of one write on one replica.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The replica's index.
+    pub replica: u8,
+    /// Applied there, or given up with a reason.
+    pub status: Status,
+    /// How many requests carried the write there.
+    pub attempts: u32,
+    /// From the hand-over to the outcome.
+    pub latency: Duration,
+}
+
+/// How a write ended on one replica.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    /// It is applied.
+    Fulfilled {
+        /// The rows that SQLite's `changes()` counted there; unknown when only the watermark told.
+        changes: Option<i64>,
+        /// The rows the primary counted, where they differ.
+        differs_from: Option<i64>,
+    },
+    /// It is not applied and will not be.
+    Rejected(Reason),
+}
+
+/// Someone to wake when a write is settled.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A thread that parks.
+    Thread(Thread),
+    /// A task.
+    Task(Waker),
+}
+
+impl Waiter {
+    fn wake(self) {
+        match self {
+            Self::Thread(thread) => thread.unpark(),
+            Self::Task(waker) => waker.wake(),
+        }
+    }
+}
+
+/// The outcomes of one write, as they come in.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The replicas that have no outcome yet.
+    open: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outcomes: Vec<Outcome>,
+    waiters: Vec<Waiter>,
+}
+
+impl Settlement {
+    /// One that waits for an outcome from each of `replicas`.
+    pub fn new(replicas: ReplicaSet) -> Self {
+        Self { open: AtomicU64::new(replicas), state: Mutex::default() }
+    }
+
+    /// The replicas without an outcome.
+    pub fn open(&self) -> ReplicaSet {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether every replica has an outcome.
+    pub fn is_settled(&self) -> bool {
+        self.open() == 0
+    }
+
+    /// Records an outcome. The first one of a replica stands: a second is ignored and answered with `false`.
+    pub fn settle(&self, outcome: Outcome) -> bool {
+        let bit = 1 << outcome.replica;
+        let mut state = self.state();
+        if self.open.load(Ordering::Relaxed) & bit == 0 {
+            return false;
+        }
+        state.outcomes.push(outcome);
+        let settled = self.open.fetch_and(!bit, Ordering::Release) == bit;
+        let waiters = if settled { std::mem::take(&mut state.waiters) } else { Vec::new() };
+        drop(state);
+        waiters.into_iter().for_each(Waiter::wake);
+        true
+    }
+
+    /// The outcomes so far, in the order of the replicas.
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        let mut outcomes = self.state().outcomes.clone();
+        outcomes.sort_by_key(|outcome| outcome.replica);
+        outcomes
+    }
+
+    /// Has `waiter` woken once everything is settled. `false` when it already is: nothing will wake it.
+    pub fn wait(&self, waiter: Waiter) -> bool {
+        let mut state = self.state();
+        // Under the lock, because the last outcome takes the waiters under it.
+        if self.is_settled() {
+            return false;
+        }
+        let same = |other: &Waiter| match (other, &waiter) {
+            (Waiter::Thread(a), Waiter::Thread(b)) => a.id() == b.id(),
+            (Waiter::Task(a), Waiter::Task(b)) => a.will_wake(b),
+            _ => false,
+        };
+        if !state.waiters.iter().any(same) {
+            state.waiters.push(waiter);
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Completes when `write`'s settlement does.
+pub async fn settled(write: Arc<crate::write::Write>) {
+    std::future::poll_fn(|cx| {
+        if write.settlement.wait(Waiter::Task(cx.waker().clone())) {
+            std::task::Poll::Pending
+        } else {
+            std::task::Poll::Ready(())
+        }
+    })
+    .await;
+}

@@ -1,0 +1,115 @@
+//! What can be seen of a replica from outside.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use super::backoff::Breaker;
+use crate::{reason::Reason, write::Write};
+
+/// What a replica's task is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activity {
+    /// It has not yet had a first answer.
+    #[default]
+    Connecting,
+    /// It delivers.
+    Live,
+    /// It waits after a failure.
+    Retrying,
+    /// It stopped at a rejected write.
+    Halted,
+    /// It fell too far behind and gets nothing more.
+    Detached,
+    /// Its watermark is not what we left: it gets nothing more.
+    Diverged,
+    /// The replicator is closed.
+    Closed,
+}
+
+impl Activity {
+    /// Its name in `stats()`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Retrying => "retrying",
+            Self::Halted => "halted",
+            Self::Detached => "detached",
+            Self::Diverged => "diverged",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Whether the task tries to deliver.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Connecting | Self::Live | Self::Retrying)
+    }
+}
+
+/// A replica's counters and condition.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Writes applied.
+    pub fulfilled: AtomicU64,
+    /// Writes given up.
+    pub rejected: AtomicU64,
+    /// Requests sent.
+    pub requests: AtomicU64,
+    /// Failed requests that were or will be tried again.
+    pub retries: AtomicU64,
+    /// Writes that changed another number of rows than on the primary.
+    pub changes_differ: AtomicU64,
+    /// The number of the last write with an outcome before which all have one.
+    pub acknowledged: AtomicU64,
+    /// Whether it is known to differ from the primary.
+    pub diverged: AtomicBool,
+    condition: Mutex<Condition>,
+}
+
+/// What a replica is doing and why.
+#[derive(Debug, Clone, Default)]
+pub struct Condition {
+    /// What it is doing.
+    pub activity: Activity,
+    /// Whether it is taken to be up.
+    pub breaker: Breaker,
+    /// The last thing that went wrong, while it matters.
+    pub reason: Option<Reason>,
+}
+
+impl Status {
+    /// What it is doing and why.
+    pub fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what it is doing and why.
+    pub fn update(&self, change: impl FnOnce(&mut Condition)) {
+        change(&mut self.condition.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Adds to a counter.
+    pub fn count(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// A rejected write, kept with its reason.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The replica's index.
+    pub replica: u8,
+    /// The write.
+    pub write: Arc<Write>,
+    /// Why it was rejected.
+    pub reason: Reason,
+    /// How many requests carried it.
+    pub attempts: u32,
+    /// When it was rejected.
+    pub time: SystemTime,
+}

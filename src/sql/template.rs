@@ -1,0 +1,170 @@
+//! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
+
+use super::literal::{Value, literal_len, push_literal};
+use super::{Placeholder, Statement};
+
+/// Where parameters come from. One implementation reads Python objects, another plain values.
+pub trait Parameters {
+    /// Gives the value for `hole` to `take`, exactly once, or says in words why there is none.
+    fn bind(&self, hole: &Hole, take: &mut dyn FnMut(Value<'_>)) -> Result<(), String>;
+}
+
+/// A placeholder in a statement that is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hole {
+    /// The parameter it takes, from 1.
+    pub index: u32,
+    /// Its name without the first character, where it is named.
+    pub name: Option<Box<str>>,
+    /// An integer here must not look like a literal: ORDER BY 1 means the first column.
+    ordinal: bool,
+    /// Where the placeholder stands in the text.
+    start: u32,
+    end: u32,
+}
+
+/// A value too large for a literal. It is sent ahead of its statement, which then names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LargeValue {
+    /// Its row's key on the replica.
+    pub id: u64,
+    /// The value.
+    pub content: LargeContent,
+}
+
+/// What a [`LargeValue`] holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LargeContent {
+    /// Text.
+    Text(Box<str>),
+    /// Bytes.
+    Blob(Box<[u8]>),
+}
+
+impl LargeContent {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Blob(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A rendered statement.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rendered {
+    /// The text, without a `;`.
+    pub sql: String,
+    /// The values it names.
+    pub large: Vec<LargeValue>,
+}
+
+/// The table on the replica that holds large values until their statement has run.
+pub const VALUE_TABLE: &str = "tmp_afterquery_value";
+
+/// The text of one statement without its RETURNING, and its holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    text: Box<str>,
+    holes: Box<[Hole]>,
+    /// How many parameters the statement takes.
+    parameters: u32,
+}
+
+impl Template {
+    /// The template of `statement`, which stands in `sql`.
+    pub fn new(sql: &str, statement: &Statement) -> Self {
+        let start = statement.span.start;
+        let end = statement.returning.unwrap_or(statement.span.end);
+        let body = sql[start..end].trim_end();
+        let mut text = String::with_capacity(body.len() + 1);
+        text.push_str(body);
+        if statement.returning.is_some() && body.contains("--") {
+            // A comment may now be last; it must not swallow what is put after it.
+            text.push('\n');
+        }
+        let hole = |p: &Placeholder| Hole {
+            index: p.index,
+            name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
+            ordinal: p.ordinal,
+            start: (p.span.start - start) as u32,
+            end: (p.span.end - start) as u32,
+        };
+        let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
+        let parameters = statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
+        Self { text: text.into(), holes, parameters }
+    }
+
+    /// How many parameters a sequence for this statement has.
+    pub fn parameters(&self) -> u32 {
+        self.parameters
+    }
+
+    /// The text without parameters put in.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The statement with literals for its placeholders. Values whose literal is longer than `max_literal`
+    /// bytes are set apart.
+    pub fn render(&self, parameters: &dyn Parameters, max_literal: usize) -> Result<Rendered, String> {
+        let mut rendered = Rendered::default();
+        rendered.sql.reserve(self.text.len() + 24 * self.holes.len());
+        let mut from = 0;
+        for hole in &self.holes {
+            let (start, end) = (hole.start as usize, hole.end as usize);
+            rendered.sql.push_str(&self.text[from..start]);
+            // A literal could join what stands beside it: `LIMIT?`, `x-?`, `?AND`.
+            if touches(self.text[..start].bytes().next_back()) {
+                rendered.sql.push(' ');
+            }
+            parameters.bind(hole, &mut |value| rendered.push(hole, value, max_literal))?;
+            if touches(self.text.as_bytes().get(end).copied()) {
+                rendered.sql.push(' ');
+            }
+            from = end;
+        }
+        rendered.sql.push_str(&self.text[from..]);
+        Ok(rendered)
+    }
+}
+
+impl Rendered {
+    fn push(&mut self, hole: &Hole, value: Value<'_>, max_literal: usize) {
+        let content = match value {
+            Value::Text(text) if literal_len(value) > max_literal => LargeContent::Text(text.into()),
+            Value::Blob(bytes) if literal_len(value) > max_literal => LargeContent::Blob(bytes.into()),
+            Value::Integer(_) if hole.ordinal => {
+                self.sql.push('(');
+                push_literal(&mut self.sql, value);
+                return self.sql.push_str("+0)");
+            }
+            _ => return push_literal(&mut self.sql, value),
+        };
+        let id = fastrand::u64(1..1 << 53);
+        self.sql.push_str("(SELECT v FROM ");
+        self.sql.push_str(VALUE_TABLE);
+        self.sql.push_str(" WHERE id=");
+        self.sql.push_str(itoa::Buffer::new().format(id));
+        self.sql.push(')');
+        self.large.push(LargeValue { id, content });
+    }
+}
+
+fn touches(neighbour: Option<u8>) -> bool {
+    !matches!(neighbour, None | Some(b' ' | b'\t' | b'\n' | b'\r' | b'(' | b')' | b',' | b'=' | b';'))
+}
+
+/// Plain values, by position: for the Rust tests and for callers without Python.
+impl Parameters for [Value<'_>] {
+    fn bind(&self, hole: &Hole, take: &mut dyn FnMut(Value<'_>)) -> Result<(), String> {
+        let value = self.get(hole.index as usize - 1);
+        value.map(|value| take(*value)).ok_or_else(|| format!("there is no parameter {}", hole.index))
+    }
+}

@@ -1,0 +1,85 @@
+//! The unit of replication: one statement, or all statements of one committed transaction.
+
+use std::time::Instant;
+
+use crate::{
+    outcome::Settlement,
+    reason::Reason,
+    sql::{LargeValue, ReplicaSet},
+};
+
+/// A statement as it is sent, with the replicas it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SentStatement {
+    /// Its text with literals in it, without `;`.
+    pub sql: Box<str>,
+    /// Values too large for the text, sent ahead. Boxed twice because nearly no statement has any.
+    pub large: Option<Box<Vec<LargeValue>>>,
+    /// The replicas it goes to.
+    pub targets: ReplicaSet,
+}
+
+/// What a write does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// One statement.
+    One(SentStatement),
+    /// Several, applied together.
+    Many(Box<[SentStatement]>),
+    /// It cannot be sent; each replica rejects it when its turn comes, so that order and policy hold for it too.
+    Unsendable(Box<Reason>),
+}
+
+impl Body {
+    /// The statements, in order.
+    pub fn statements(&self) -> &[SentStatement] {
+        match self {
+            Self::One(statement) => std::slice::from_ref(statement),
+            Self::Many(statements) => statements,
+            Self::Unsendable(_) => &[],
+        }
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn size(&self) -> usize {
+        let large = |s: &SentStatement| s.large.iter().flat_map(|l| l.iter()).map(|v| v.content.len()).sum::<usize>();
+        self.statements().iter().map(|s| s.sql.len() + large(s)).sum()
+    }
+}
+
+/// A write before it has its number.
+#[derive(Debug)]
+pub struct Draft {
+    /// What it does.
+    pub body: Body,
+    /// The replicas it is for.
+    pub targets: ReplicaSet,
+    /// The rows it changed on the primary, where the driver told.
+    pub expected: Option<i64>,
+}
+
+/// A numbered write, from the journal to its last outcome.
+#[derive(Debug)]
+pub struct Write {
+    /// Its number within its origin, from 1.
+    pub seq: u64,
+    /// When it was handed over.
+    pub submitted: Instant,
+    /// What it does.
+    pub body: Body,
+    /// The rows it changed on the primary, where the driver told.
+    pub expected: Option<i64>,
+    /// What it counts as pending bytes.
+    pub bytes: usize,
+    /// The replicas it is for.
+    pub targets: ReplicaSet,
+    /// What became of it so far.
+    pub settlement: Settlement,
+}
+
+impl Write {
+    /// The statements that go to `replica`.
+    pub fn statements_for(&self, replica: u8) -> impl Iterator<Item = &SentStatement> {
+        self.body.statements().iter().filter(move |s| s.targets & (1 << replica) != 0)
+    }
+}
