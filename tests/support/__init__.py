@@ -1,0 +1,1 @@
+"""Real processes and scripted faults for the tests."""

@@ -1,0 +1,33 @@
+"""Our own peer, served by uvicorn in a process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from support.process import ADMIN_TOKEN, CLIENT_TOKEN, ReplicaProcess
+
+_READY = "listening on http://127.0.0.1:"
+
+
+class PeerProcess(ReplicaProcess):
+    """A peer on `folder/copy.db`."""
+
+    name = "peer"
+
+    def __init__(self, folder: Path, *, rollback_on_error: bool = False) -> None:
+        super().__init__(folder)
+        self.db = folder / "copy.db"
+        self._rollback_on_error = rollback_on_error
+
+    def command(self) -> list[str]:
+        script = Path(__file__).with_name("run_peer.py")
+        options = ["--rollback-on-error"] if self._rollback_on_error else []
+        return [sys.executable, str(script), str(self.db), str(self.port), *options]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PEER_ADMIN_TOKEN": ADMIN_TOKEN, "PEER_CLIENT_TOKEN": CLIENT_TOKEN}
+
+    def port_of(self, line: str) -> int | None:
+        return int(line[len(_READY) :]) if line.startswith(_READY) else None
