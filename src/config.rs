@@ -68,14 +68,20 @@ pub struct Config {
 impl Config {
     /// Says what cannot work.
     pub fn check(&self) -> Result<(), Error> {
-        let invalid = |option, value: String, problem: &str| Err(Error::InvalidOption { option, value, problem: problem.into() });
+        let invalid = |option, value: String, problem: &str| {
+            Err(Error::InvalidOption { option, value, problem: problem.into() })
+        };
         let count = self.replicas.len();
         if count == 0 || count > MAX_REPLICAS {
             return invalid("replicas", format!("[{count} replicas]"), &format!("give 1 to {MAX_REPLICAS}"));
         }
         for (i, replica) in self.replicas.iter().enumerate() {
             if self.replicas[..i].iter().any(|other| other.name == replica.name) {
-                return invalid("replicas", replica.name.clone(), "two replicas have this name; give each its own name=");
+                return invalid(
+                    "replicas",
+                    replica.name.clone(),
+                    "two replicas have this name; give each its own name=",
+                );
             }
         }
         for (option, value) in [
@@ -88,10 +94,9 @@ impl Config {
                 return invalid(option, "0".into(), "it is in seconds and must be more than 0");
             }
         }
-        for (option, value) in [
-            ("max_pending_writes", self.max_pending.writes),
-            ("max_pending_bytes", self.max_pending.bytes),
-        ] {
+        for (option, value) in
+            [("max_pending_writes", self.max_pending.writes), ("max_pending_bytes", self.max_pending.bytes)]
+        {
             if value == 0 {
                 return invalid(option, "0".into(), "it must be at least 1");
             }

@@ -101,12 +101,25 @@ impl Engine {
         }
         let running = Mutex::new(Some(Running { runtime, tasks }));
         let skipped = Default::default();
-        Ok(Self { shared, rules, plans: PlanCache::default(), skipped, writes: AtomicU64::new(0), commands, running })
+        Ok(Self {
+            shared,
+            rules,
+            plans: PlanCache::default(),
+            skipped,
+            writes: AtomicU64::new(0),
+            commands,
+            running,
+        })
     }
 
     /// What is visible of the delivery.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// The same, to keep.
+    pub fn share(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// The rules that texts are planned by.
@@ -120,7 +133,8 @@ impl Engine {
         for &skip in &plan.skipped {
             self.count_skip(skip, 1);
             if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
-                self.shared.log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
+                self.shared
+                    .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
             }
         }
         plan
@@ -166,7 +180,9 @@ impl Engine {
 
     /// The newest open write of each replica: when these are settled, everything submitted until now is.
     pub fn open_writes(&self) -> Vec<Arc<Write>> {
-        (0..self.shared.status.len()).filter_map(|replica| self.shared.journal.last_open(replica as u8)).collect()
+        (0..self.shared.status.len())
+            .filter_map(|replica| self.shared.journal.last_open(replica as u8))
+            .collect()
     }
 
     /// Waits until everything submitted until now is settled. `false` when `deadline` came first, or `interrupted`
@@ -180,7 +196,9 @@ impl Engine {
     pub fn close(&self, deadline: Option<Instant>, interrupted: impl FnMut() -> bool) -> bool {
         self.shared.journal.close();
         let flushed = self.flush(deadline, interrupted);
-        let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else { return flushed };
+        let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return flushed;
+        };
         for commands in &self.commands {
             let _ = commands.send(Command::Finish);
         }
@@ -209,7 +227,10 @@ impl Engine {
                 let name = self.shared.name(replica);
                 let why = self.shared.status[usize::from(replica)].condition().reason;
                 let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                self.shared.log(Level::Error, format!("closed with {count} writes that replica {name} did not confirm{why}"));
+                self.shared.log(
+                    Level::Error,
+                    format!("closed with {count} writes that replica {name} did not confirm{why}"),
+                );
             }
         }
     }
@@ -240,8 +261,9 @@ pub fn render(plan: &Plan, values: Values<'_>, out: &mut Vec<SentStatement>) -> 
     match values {
         Values::One(set) => render_set(plan, set, out),
         Values::Many(sets) => sets.iter().enumerate().try_for_each(|(at, set)| {
-            render_set(plan, *set, out)
-                .map_err(|reason| Reason::new(reason.code, format!("row {} of many: {}", at + 1, reason.message)))
+            render_set(plan, *set, out).map_err(|reason| {
+                Reason::new(reason.code, format!("row {} of many: {}", at + 1, reason.message))
+            })
         }),
     }
 }
@@ -260,7 +282,10 @@ fn render_set(plan: &Plan, set: &dyn ParameterSet, out: &mut Vec<SentStatement>)
     Ok(())
 }
 
-fn render_statement(statement: &PlannedStatement, parameters: &dyn Parameters) -> Result<SentStatement, String> {
+fn render_statement(
+    statement: &PlannedStatement,
+    parameters: &dyn Parameters,
+) -> Result<SentStatement, String> {
     // Two rounds are enough: with literals this short, only the text itself can still be too long.
     const SHORT_LITERAL_BYTES: usize = 200;
     let mut rendered = statement.template.render(parameters, MAX_LITERAL_BYTES)?;
@@ -304,6 +329,7 @@ impl Drop for Engine {
         if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // Dropping a runtime waits for its tasks, and may be done on any thread.
             running.runtime.shutdown_background();
+            self.settle_rest();
         }
     }
 }

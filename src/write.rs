@@ -42,7 +42,8 @@ impl Body {
 
     /// About how many bytes of memory it takes.
     pub fn size(&self) -> usize {
-        let large = |s: &SentStatement| s.large.iter().flat_map(|l| l.iter()).map(|v| v.content.len()).sum::<usize>();
+        let large =
+            |s: &SentStatement| s.large.iter().flat_map(|l| l.iter()).map(|v| v.content.len()).sum::<usize>();
         self.statements().iter().map(|s| s.sql.len() + large(s)).sum()
     }
 }

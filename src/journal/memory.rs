@@ -120,19 +120,16 @@ impl MemoryJournal {
         let limit = self.limits.max_pending_bytes;
         Reason::new(
             ReasonCode::Overflow,
-            format!("the write takes {bytes} bytes, more than max_pending_bytes={limit}; raise it or split the write"),
+            format!(
+                "the write takes {bytes} bytes, more than max_pending_bytes={limit}; raise it or split the write"
+            ),
         )
     }
 
     /// The next writes for `replica` after number `position`, as long as `take` accepts them. Second comes
     /// the number of the last write looked at and passed over, or `position`: everything up to there that
     /// comes before the first write taken does not concern the replica.
-    pub fn read_after(
-        &self,
-        position: u64,
-        replica: u8,
-        mut take: impl FnMut(&Arc<Write>) -> bool,
-    ) -> u64 {
+    pub fn read_after(&self, position: u64, replica: u8, mut take: impl FnMut(&Arc<Write>) -> bool) -> u64 {
         let inner = self.inner();
         // What is gone from the front is settled everywhere.
         let mut passed = position.max(inner.first - 1);
@@ -153,7 +150,11 @@ impl MemoryJournal {
     pub fn last_open(&self, replica: u8) -> Option<Arc<Write>> {
         let inner = self.inner();
         let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
-        if inner.lag[usize::from(replica)].writes == 0 { None } else { inner.writes.iter().rev().find(open).cloned() }
+        if inner.lag[usize::from(replica)].writes == 0 {
+            None
+        } else {
+            inner.writes.iter().rev().find(open).cloned()
+        }
     }
 
     /// Whether anything was appended after number `position`.
@@ -297,7 +298,10 @@ fn settle_absent(write: &Write, absent: ReplicaSet, closed: bool) {
     let reason = if closed {
         Reason::new(ReasonCode::Closed, "the replicator was closed before this write")
     } else {
-        Reason::new(ReasonCode::Detached, "the replica was detached before this write; sync it anew, then resume it")
+        Reason::new(
+            ReasonCode::Detached,
+            "the replica was detached before this write; sync it anew, then resume it",
+        )
     };
     for replica in replicas_in(absent) {
         let outcome = Outcome {

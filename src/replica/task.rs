@@ -2,10 +2,7 @@
 //! more than one batch under way.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering,
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -52,7 +49,13 @@ pub struct Task {
 
 impl Task {
     /// A task for replica number `replica`.
-    pub fn new(replica: u8, shared: Arc<Shared>, client: Client, commands: UnboundedReceiver<Command>, seed: u64) -> Self {
+    pub fn new(
+        replica: u8,
+        shared: Arc<Shared>,
+        client: Client,
+        commands: UnboundedReceiver<Command>,
+        seed: u64,
+    ) -> Self {
         let backoff = Backoff::new(shared.config.retry_base, shared.config.retry_max, seed);
         Self { replica, shared, client, backoff, delivery: Delivery::default(), commands }
     }
@@ -132,7 +135,10 @@ impl Task {
     fn tell_failure(&self, reason: &Reason) {
         let name = self.shared.name(self.replica);
         if reason.code.is_setup() && self.backoff.is_first() {
-            self.log(Level::Error, format!("replica {name}: {reason}; its writes wait until this is set right"));
+            self.log(
+                Level::Error,
+                format!("replica {name}: {reason}; its writes wait until this is set right"),
+            );
         } else if self.backoff.is_first() {
             self.log(Level::Info, format!("replica {name}: {reason}; trying again"));
         } else if self.backoff.just_opened() {
@@ -156,7 +162,14 @@ impl Task {
     /// Stops delivering for a reason that only the user can clear.
     pub(super) fn stop(&mut self, activity: Activity, reason: Reason) {
         self.status().diverged.store(true, Ordering::Relaxed);
-        self.log(Level::Error, format!("replica {} gets nothing more ({}): {reason}", self.shared.name(self.replica), activity.as_str()));
+        self.log(
+            Level::Error,
+            format!(
+                "replica {} gets nothing more ({}): {reason}",
+                self.shared.name(self.replica),
+                activity.as_str()
+            ),
+        );
         self.status().update(|condition| {
             condition.activity = activity;
             condition.reason = Some(reason);

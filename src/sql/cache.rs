@@ -53,7 +53,8 @@ impl PlanCache {
     fn insert(&self, sql: &str, plan: Arc<Plan>) {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         let bytes = sql.len() + plan.size();
-        let full = generations.young.len() >= MAX_CACHED_TEXTS || generations.young_bytes + bytes > MAX_CACHED_BYTES;
+        let full =
+            generations.young.len() >= MAX_CACHED_TEXTS || generations.young_bytes + bytes > MAX_CACHED_BYTES;
         if full {
             generations.old = std::mem::take(&mut generations.young);
             generations.young_bytes = 0;

@@ -81,10 +81,9 @@ impl Statement {
         match self.kind {
             Kind::Write | Kind::Ddl => true,
             Kind::Read | Kind::Txn | Kind::Other => false,
-            Kind::Unknown => matches!(
-                self.verb,
-                "INSERT" | "UPDATE" | "DELETE" | "WITH" | "CREATE" | "ALTER" | "DROP"
-            ),
+            Kind::Unknown => {
+                matches!(self.verb, "INSERT" | "UPDATE" | "DELETE" | "WITH" | "CREATE" | "ALTER" | "DROP")
+            }
         }
     }
 }
@@ -121,29 +120,12 @@ fn statement(scan: &mut Scan<'_>) -> Statement {
     let span = start..scan.last_end;
     let placeholders = scan.placeholders.take();
     let head = if scan.malformed { head.unknown() } else { head };
-    let Head {
-        kind,
-        verb,
-        schema,
-        table,
-        savepoint,
-        temp,
-    } = head;
+    let Head { kind, verb, schema, table, savepoint, temp } = head;
     let returning = scan.returning.filter(|_| kind == Kind::Write);
     let (schema, table, savepoint) = (
         schema.map(|name| scan.unquoted(name)),
         table.map(|name| scan.unquoted(name)),
         savepoint.map(|name| scan.unquoted(name)),
     );
-    Statement {
-        kind,
-        verb,
-        schema,
-        table,
-        savepoint,
-        temp,
-        span,
-        returning,
-        placeholders,
-    }
+    Statement { kind, verb, schema, table, savepoint, temp, span, returning, placeholders }
 }

@@ -142,7 +142,9 @@ mod tests {
             assert_eq!(row.get_ref(0)?, ValueRef::Integer(1), "{sql}");
             assert_eq!(row.get_ref(1)?, ValueRef::Integer(1), "{sql}");
             match (value, row.get_ref(2)?) {
-                (Value::Real(want), ValueRef::Real(got)) => assert_eq!(want.to_bits(), got.to_bits(), "{sql}"),
+                (Value::Real(want), ValueRef::Real(got)) => {
+                    assert_eq!(want.to_bits(), got.to_bits(), "{sql}")
+                }
                 (Value::Text(want), ValueRef::Text(got)) => assert_eq!(want.as_bytes(), got),
                 (Value::Blob(want), ValueRef::Blob(got)) => assert_eq!(want, got),
                 (Value::Integer(want), ValueRef::Integer(got)) => assert_eq!(want, got),

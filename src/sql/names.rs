@@ -12,9 +12,7 @@ pub(crate) fn unquote(text: &str) -> Box<str> {
         return inner.into();
     }
     let doubled: String = [quote, quote].iter().collect();
-    inner
-        .replace(&doubled, quote.encode_utf8(&mut [0; 4]))
-        .into()
+    inner.replace(&doubled, quote.encode_utf8(&mut [0; 4])).into()
 }
 
 #[cfg(test)]

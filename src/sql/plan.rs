@@ -150,8 +150,9 @@ pub struct PlannedStatement {
     pub targets: ReplicaSet,
     /// Parameters of the statements before it in the text: a sequence is consumed from left to right.
     pub first_parameter: u32,
-    /// Whether it had a RETURNING, so that the driver's row count may not be final.
-    pub returning: bool,
+    /// Whether the driver's row count is the number of rows it changed: not for DDL, and not with RETURNING, where
+    /// the count is only final when all rows were read.
+    pub counts_rows: bool,
 }
 
 /// What is done with one text.
@@ -177,8 +178,8 @@ impl Plan {
                 Ok(targets) => {
                     let template = Template::new(sql, statement);
                     let first_parameter = parameters;
-                    let returning = statement.returning.is_some();
-                    script.kept.push(PlannedStatement { template, targets, first_parameter, returning });
+                    let counts_rows = statement.kind == Kind::Write && statement.returning.is_none();
+                    script.kept.push(PlannedStatement { template, targets, first_parameter, counts_rows });
                 }
                 Err(skip) => {
                     skipped.push(skip);
@@ -201,6 +202,11 @@ impl Plan {
     pub fn size(&self) -> usize {
         let statement = |s: &PlannedStatement| size_of::<PlannedStatement>() + s.template.text().len();
         self.statements.iter().map(statement).sum::<usize>() + size_of::<Self>()
+    }
+
+    /// Whether the driver's row count is that of this text's one statement.
+    pub fn counts_rows(&self) -> bool {
+        matches!(&*self.statements, [statement] if statement.counts_rows)
     }
 
     /// All replicas that get any of it.

@@ -20,14 +20,7 @@ pub(crate) struct Head {
 
 impl Head {
     fn new(kind: Kind, verb: &'static str) -> Self {
-        Self {
-            kind,
-            verb,
-            schema: None,
-            table: None,
-            savepoint: None,
-            temp: false,
-        }
+        Self { kind, verb, schema: None, table: None, savepoint: None, temp: false }
     }
 
     /// What is left of it when the statement turns out not to be SQL.
@@ -58,19 +51,14 @@ fn command(scan: &mut Scan<'_>) -> Head {
     if scan.token.kind == TokenKind::Word {
         let first = scan.word().first().map_or(0, u8::to_ascii_uppercase);
         let head = match first {
-            b'S' | b'V' => select(scan)
-                .or_else(|| savepoint(scan))
-                .or_else(|| other(scan)),
+            b'S' | b'V' => select(scan).or_else(|| savepoint(scan)).or_else(|| other(scan)),
             b'I' | b'U' => write(scan),
-            b'D' => write(scan)
-                .or_else(|| drop_object(scan))
-                .or_else(|| other(scan)),
+            b'D' => write(scan).or_else(|| drop_object(scan)).or_else(|| other(scan)),
             b'W' => with(scan),
             b'C' => create(scan).or_else(|| transaction(scan)),
-            b'R' => write(scan)
-                .or_else(|| transaction(scan))
-                .or_else(|| release(scan))
-                .or_else(|| other(scan)),
+            b'R' => {
+                write(scan).or_else(|| transaction(scan)).or_else(|| release(scan)).or_else(|| other(scan))
+            }
             b'A' => alter(scan).or_else(|| other(scan)),
             b'B' | b'E' => transaction(scan),
             _ => other(scan),
@@ -125,11 +113,7 @@ fn with(scan: &mut Scan<'_>) -> Option<Head> {
         }
         scan.advance();
     }
-    let body = if scan.malformed {
-        None
-    } else {
-        select(scan).or_else(|| write(scan))
-    };
+    let body = if scan.malformed { None } else { select(scan).or_else(|| write(scan)) };
     Some(body.unwrap_or_else(|| {
         scan.malformed = true;
         Head::new(Kind::Unknown, "WITH")
@@ -258,8 +242,7 @@ fn transaction(scan: &mut Scan<'_>) -> Option<Head> {
 }
 
 fn savepoint(scan: &mut Scan<'_>) -> Option<Head> {
-    scan.eat("SAVEPOINT")
-        .then(|| at_savepoint(scan, "SAVEPOINT"))
+    scan.eat("SAVEPOINT").then(|| at_savepoint(scan, "SAVEPOINT"))
 }
 
 fn release(scan: &mut Scan<'_>) -> Option<Head> {
@@ -273,10 +256,7 @@ fn release(scan: &mut Scan<'_>) -> Option<Head> {
 fn at_savepoint(scan: &mut Scan<'_>, verb: &'static str) -> Head {
     let savepoint = scan.name();
     scan.malformed |= !scan.token.is_stop();
-    Head {
-        savepoint,
-        ..Head::new(Kind::Txn, verb)
-    }
+    Head { savepoint, ..Head::new(Kind::Txn, verb) }
 }
 
 fn other(scan: &mut Scan<'_>) -> Option<Head> {

@@ -140,7 +140,7 @@ static NAME_BYTE: [bool; 256] = {
 };
 
 /// Cuts a text into tokens; spaces and comments are left out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Lexer<'a> {
     /// The text up to its first NUL, where SQLite stops reading; 0 can then mean "past the end".
     bytes: &'a [u8],
@@ -152,16 +152,22 @@ impl<'a> Lexer<'a> {
     pub fn new(sql: &'a str) -> Self {
         let all = sql.as_bytes();
         let end = memchr::memchr(0, all).unwrap_or(all.len());
-        Self {
-            bytes: &all[..end],
-            full_len: all.len(),
-            pos: 0,
-        }
+        Self { bytes: &all[..end], full_len: all.len(), pos: 0 }
     }
 
+    /// The byte at an offset; 0 past the end.
     #[inline(always)]
-    fn at(&self, index: usize) -> u8 {
+    pub fn at(&self, index: usize) -> u8 {
         self.bytes.get(index).copied().unwrap_or(0)
+    }
+
+    pub fn pos(&self) -> usize {
+        self.pos
+    }
+
+    /// Goes on at an offset where a token may begin.
+    pub fn go_to(&mut self, pos: usize) {
+        self.pos = pos;
     }
 
     /// The bytes of a token.
@@ -174,7 +180,8 @@ impl<'a> Lexer<'a> {
     #[inline]
     pub fn next(&mut self) -> Token {
         loop {
-            let start = self.pos;
+            // One space before a token is so common that it gets no turn of its own.
+            let start = self.pos + usize::from(self.at(self.pos) == b' ');
             let first = self.at(start);
             let (kind, end) = match CLASS[first as usize] {
                 Class::Space => {
@@ -218,15 +225,11 @@ impl<'a> Lexer<'a> {
             Class::X | Class::Bom => (TokenKind::Word, self.word_end(start + 1)),
             Class::Bracket => self.bracketed(start),
             Class::Sigil => self.named_variable(start, first),
-            Class::Minus if second == b'>' => (
-                TokenKind::Operator,
-                start + 2 + usize::from(self.at(start + 2) == b'>'),
-            ),
+            Class::Minus if second == b'>' => {
+                (TokenKind::Operator, start + 2 + usize::from(self.at(start + 2) == b'>'))
+            }
             Class::Minus => (TokenKind::Sign, start + 1),
-            Class::Less => (
-                TokenKind::Operator,
-                length(matches!(second, b'=' | b'>' | b'<')),
-            ),
+            Class::Less => (TokenKind::Operator, length(matches!(second, b'=' | b'>' | b'<'))),
             Class::Greater => (TokenKind::Operator, length(matches!(second, b'=' | b'>'))),
             Class::Equal => (TokenKind::Operator, length(second == b'=')),
             Class::Pipe => (TokenKind::Operator, length(second == b'|')),
@@ -239,12 +242,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Where the name bytes end that follow an offset.
     #[inline(always)]
-    fn word_end(&self, mut i: usize) -> usize {
-        while NAME_BYTE[self.at(i) as usize] {
-            i += 1;
-        }
-        i
+    pub fn word_end(&self, from: usize) -> usize {
+        let rest = self.bytes.get(from..).unwrap_or(&[]);
+        let len = rest.iter().position(|byte| !NAME_BYTE[usize::from(*byte)]);
+        len.map_or(self.bytes.len(), |len| from + len)
     }
 
     #[inline(always)]
@@ -274,11 +277,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn quoted(&self, start: usize, quote: u8) -> (TokenKind, usize) {
-        let kind = if quote == b'\'' {
-            TokenKind::Text
-        } else {
-            TokenKind::Quoted
-        };
+        let kind = if quote == b'\'' { TokenKind::Text } else { TokenKind::Quoted };
         let mut i = start + 1;
         while let Some(at) = memchr::memchr(quote, self.bytes.get(i..).unwrap_or(&[])) {
             i += at + 1;
@@ -363,11 +362,7 @@ impl<'a> Lexer<'a> {
             i += 1;
         }
         let register = sigil == b'#' && self.at(start + 1).is_ascii_digit();
-        let kind = if named && !register {
-            TokenKind::Variable
-        } else {
-            TokenKind::Illegal
-        };
+        let kind = if named && !register { TokenKind::Variable } else { TokenKind::Illegal };
         (kind, i)
     }
 

@@ -29,8 +29,8 @@ impl Endpoint {
     pub fn new(base: &str, token: Option<&str>) -> Result<Self, Error> {
         let shown = redact(base);
         let invalid = |problem: &str| Error::InvalidUrl { url: shown.clone(), problem: problem.into() };
-        let mut url =
-            reqwest::Url::parse(base).map_err(|error| invalid(&format!("{error}; write for example https://eu.example.com")))?;
+        let mut url = reqwest::Url::parse(base)
+            .map_err(|error| invalid(&format!("{error}; write for example https://eu.example.com")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(invalid("its scheme must be http or https"));
         }
@@ -85,7 +85,11 @@ pub struct Client {
 
 impl Client {
     /// A client for `endpoint`, with limits on the time to connect and on a whole request.
-    pub fn new(endpoint: Endpoint, connect_timeout: Duration, request_timeout: Duration) -> Result<Self, Error> {
+    pub fn new(
+        endpoint: Endpoint,
+        connect_timeout: Duration,
+        request_timeout: Duration,
+    ) -> Result<Self, Error> {
         // Fails when the process has a provider already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -105,17 +109,16 @@ impl Client {
 
     /// Runs `sql` on the replica: the status, the `Retry-After` header and the body.
     pub async fn query(&self, sql: &str) -> Result<(u16, Option<String>, Vec<u8>), TransportError> {
-        let body = serde_json::to_vec(&Request { sql }).map_err(|error| TransportError {
-            timeout: false,
-            message: error.to_string(),
-        })?;
+        let body = serde_json::to_vec(&Request { sql })
+            .map_err(|error| TransportError { timeout: false, message: error.to_string() })?;
         let mut request = self.http.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.endpoint.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let mut response = request.body(body).send().await.map_err(transport)?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             let room = MAX_ANSWER_BYTES - body.len();

@@ -102,9 +102,15 @@ fn judge_answer(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
         (400, Some(error)) if error.contains("Unauthorized") => {
             retry(ReasonCode::Unauthorized, format!("HTTP 400: {error}; check auth_token"))
         }
-        (404 | 405 | 410, _) => retry(ReasonCode::NotAReplica, format!("HTTP {status}: {text}; check the URL")),
-        (300..400, _) => retry(ReasonCode::NotAReplica, format!("HTTP {status}, a redirect; give the final URL")),
-        (413, _) => Verdict::Reject { reason: Reason::new(ReasonCode::TooLarge, format!("HTTP 413: {text}")) },
+        (404 | 405 | 410, _) => {
+            retry(ReasonCode::NotAReplica, format!("HTTP {status}: {text}; check the URL"))
+        }
+        (300..400, _) => {
+            retry(ReasonCode::NotAReplica, format!("HTTP {status}, a redirect; give the final URL"))
+        }
+        (413, _) => {
+            Verdict::Reject { reason: Reason::new(ReasonCode::TooLarge, format!("HTTP 413: {text}")) }
+        }
         (429, _) => retry(ReasonCode::RateLimited, format!("HTTP 429: {text}")),
         (500, Some(error)) => judge_sql_error(error, after),
         _ => retry(ReasonCode::Unavailable, format!("HTTP {status}: {text}")),
@@ -183,7 +189,11 @@ mod tests {
             (429, "", ("retry", "rate_limited")),
             (502, "<html>", ("retry", "unavailable")),
             (500, "<html>", ("retry", "unavailable")),
-            (500, r#"{"error":"UNIQUE constraint failed: t.a: SQLITE_CONSTRAINT"}"#, ("reject", "constraint")),
+            (
+                500,
+                r#"{"error":"UNIQUE constraint failed: t.a: SQLITE_CONSTRAINT"}"#,
+                ("reject", "constraint"),
+            ),
             (500, r#"{"error":"no such table: t: SQLITE_ERROR"}"#, ("reject", "no_such_table")),
             (500, r#"{"error":"near \"x\": syntax error at offset 0: SQLITE_ERROR"}"#, ("reject", "sql")),
             (500, r#"{"error":"database or disk is full: SQLITE_FULL"}"#, ("retry", "unavailable")),

@@ -76,14 +76,22 @@ pub fn stage_large(origin: &str, value: &LargeValue, max_bytes: usize) -> Vec<St
     let text = |(part, piece): (usize, Value<'_>)| {
         let mut sql = String::new();
         if part == 0 {
-            let _ = write!(sql, "INSERT OR REPLACE INTO {VALUE_TABLE} (id,origin,parts,v) VALUES ({id},'{origin}',1,");
+            let _ = write!(
+                sql,
+                "INSERT OR REPLACE INTO {VALUE_TABLE} (id,origin,parts,v) VALUES ({id},'{origin}',1,"
+            );
             push_literal(&mut sql, piece);
             sql.push(')');
             return sql;
         }
         let is_text = matches!(piece, Value::Text(_));
         // `||` makes a text of two blobs without changing a byte; CAST only gives the type back.
-        let _ = write!(sql, "UPDATE {VALUE_TABLE} SET parts={},v={}v||", part + 1, if is_text { "" } else { "CAST(" });
+        let _ = write!(
+            sql,
+            "UPDATE {VALUE_TABLE} SET parts={},v={}v||",
+            part + 1,
+            if is_text { "" } else { "CAST(" }
+        );
         push_literal(&mut sql, piece);
         let _ = write!(sql, "{} WHERE id={id} AND parts={part}", if is_text { "" } else { " AS BLOB)" });
         sql
@@ -221,7 +229,10 @@ impl BatchBuilder {
         let _ = if last && step == 1 {
             write!(self.tail, ";UPDATE {TABLE} SET seq={seq},changes=changes||changes()||';' WHERE id={id}")
         } else if last {
-            write!(self.tail, ";UPDATE {TABLE} SET seq={seq},step=0,changes=changes||changes()||';' WHERE id={id}")
+            write!(
+                self.tail,
+                ";UPDATE {TABLE} SET seq={seq},step=0,changes=changes||changes()||';' WHERE id={id}"
+            )
         } else {
             write!(self.tail, ";UPDATE {TABLE} SET step={step},changes=changes||changes()||',' WHERE id={id}")
         };
@@ -264,7 +275,11 @@ impl BatchBuilder {
         if self.large.is_empty() {
             sql.push_str(" RETURNING seq,step,chain,changes");
         } else {
-            let _ = write!(sql, ";{};SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}", drop_large(self.large.iter().map(|value| value.id)));
+            let _ = write!(
+                sql,
+                ";{};SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}",
+                drop_large(self.large.iter().map(|value| value.id))
+            );
         }
         Batch { sql, writes: self.writes, last: self.last, chain, large: self.large }
     }

@@ -1,0 +1,37 @@
+//! The Python face. A function here detaches, calls the core and maps what comes back.
+
+mod bridge;
+mod config;
+mod errors;
+mod fork;
+mod live;
+mod params;
+mod replication;
+mod replicator;
+mod transaction;
+mod views;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::{
+        config::Replica,
+        replication::Replication,
+        replicator::Replicator,
+        transaction::Transaction,
+        views::{
+            DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, split_statements,
+        },
+    };
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::fork::watch();
+        super::live::close_at_exit(module.py())?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,296 @@
+//! What Python sees of outcomes, statistics and plans: values that do not change.
+
+use std::time::UNIX_EPOCH;
+
+use pyo3::{prelude::*, types::PyDict};
+
+use crate::{
+    outcome::{self, Status},
+    replica,
+    shared::Shared,
+    sql::{Kind, Plan, Rules, classify},
+};
+
+/// What became of one write on one replica.
+#[pyclass(frozen, eq, get_all, module = "afterquery")]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    replica: String,
+    status: &'static str,
+    attempts: u32,
+    latency: f64,
+    reason: Option<String>,
+    changes: Option<i64>,
+}
+
+impl Outcome {
+    pub fn new(outcome: &outcome::Outcome, shared: &Shared) -> Self {
+        let (status, reason, changes) = match &outcome.status {
+            Status::Fulfilled { changes, differs_from } => {
+                let told = differs_from.zip(*changes).map(|(expected, changes)| {
+                    format!("diverged: it changed {changes} rows here and {expected} on the primary")
+                });
+                ("fulfilled", told, *changes)
+            }
+            Status::Rejected(reason) => ("rejected", Some(reason.to_string()), None),
+        };
+        Self {
+            replica: shared.name(outcome.replica).to_owned(),
+            status,
+            attempts: outcome.attempts,
+            latency: outcome.latency.as_secs_f64(),
+            reason,
+            changes,
+        }
+    }
+}
+
+#[pymethods]
+impl Outcome {
+    fn __repr__(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(", reason={reason:?}")).unwrap_or_default();
+        format!(
+            "Outcome(replica={:?}, status={:?}, attempts={}, latency={:.6}{reason})",
+            self.replica, self.status, self.attempts, self.latency
+        )
+    }
+}
+
+/// A rejected write, kept with its reason.
+#[pyclass(frozen, get_all, module = "afterquery")]
+pub struct DeadLetter {
+    replica: String,
+    seq: u64,
+    statements: Vec<String>,
+    reason: String,
+    attempts: u32,
+    time: f64,
+}
+
+impl DeadLetter {
+    pub fn new(letter: &replica::DeadLetter, shared: &Shared) -> Self {
+        let since = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            replica: shared.name(letter.replica).to_owned(),
+            seq: letter.write.seq,
+            statements: letter.write.statements_for(letter.replica).map(|s| s.sql.to_string()).collect(),
+            reason: letter.reason.to_string(),
+            attempts: letter.attempts,
+            time: since.as_secs_f64(),
+        }
+    }
+}
+
+#[pymethods]
+impl DeadLetter {
+    fn __repr__(&self) -> String {
+        format!("DeadLetter(replica={:?}, seq={}, reason={:?})", self.replica, self.seq, self.reason)
+    }
+}
+
+/// One replica's condition and counters.
+#[pyclass(frozen, get_all, module = "afterquery")]
+#[derive(Clone)]
+pub struct ReplicaStats {
+    name: String,
+    url: String,
+    state: &'static str,
+    breaker: &'static str,
+    diverged: bool,
+    pending: usize,
+    pending_bytes: usize,
+    acknowledged: u64,
+    fulfilled: u64,
+    rejected: u64,
+    requests: u64,
+    retries: u64,
+    changes_differ: u64,
+    reason: Option<String>,
+}
+
+impl ReplicaStats {
+    fn new(shared: &Shared, index: usize) -> Self {
+        use std::sync::atomic::Ordering::Relaxed;
+        let status = &shared.status[index];
+        let condition = status.condition();
+        let lag = shared.journal.lag(index as u8);
+        Self {
+            name: shared.name(index as u8).to_owned(),
+            url: shared.config.replicas[index].endpoint.base.to_string(),
+            state: condition.activity.as_str(),
+            breaker: condition.breaker.as_str(),
+            diverged: status.diverged.load(Relaxed),
+            pending: lag.writes,
+            pending_bytes: lag.bytes,
+            acknowledged: status.acknowledged.load(Relaxed),
+            fulfilled: status.fulfilled.load(Relaxed),
+            rejected: status.rejected.load(Relaxed),
+            requests: status.requests.load(Relaxed),
+            retries: status.retries.load(Relaxed),
+            changes_differ: status.changes_differ.load(Relaxed),
+            reason: condition.reason.map(|reason| reason.to_string()),
+        }
+    }
+}
+
+#[pymethods]
+impl ReplicaStats {
+    fn __repr__(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(", reason={reason:?}")).unwrap_or_default();
+        format!(
+            "ReplicaStats(name={:?}, state={:?}, pending={}{reason})",
+            self.name, self.state, self.pending
+        )
+    }
+}
+
+/// A replicator's counters at one moment.
+#[pyclass(frozen, module = "afterquery")]
+pub struct Stats {
+    #[pyo3(get)]
+    pub writes: u64,
+    #[pyo3(get)]
+    pub pending: usize,
+    #[pyo3(get)]
+    pub pending_bytes: usize,
+    pub skipped: Vec<(&'static str, u64)>,
+    replicas: Vec<ReplicaStats>,
+    #[pyo3(get)]
+    pub dead_letters_dropped: u64,
+    #[pyo3(get)]
+    pub logs_dropped: u64,
+}
+
+impl Stats {
+    pub fn new(live: &super::live::Live) -> Self {
+        let shared = live.engine.shared();
+        let total = shared.journal.total();
+        Self {
+            writes: live.engine.writes(),
+            pending: total.writes,
+            pending_bytes: total.bytes,
+            skipped: live.engine.skipped().map(|(skip, count)| (skip.as_str(), count)).collect(),
+            replicas: (0..shared.status.len()).map(|index| ReplicaStats::new(shared, index)).collect(),
+            dead_letters_dropped: shared.dead_dropped.load(std::sync::atomic::Ordering::Relaxed),
+            logs_dropped: live.logs_dropped(),
+        }
+    }
+}
+
+#[pymethods]
+impl Stats {
+    #[getter]
+    fn skipped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let skipped = PyDict::new(py);
+        for (name, count) in &self.skipped {
+            skipped.set_item(name, count)?;
+        }
+        Ok(skipped)
+    }
+
+    #[getter]
+    fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
+        pyo3::types::PyTuple::new(py, self.replicas.iter().cloned())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Stats(writes={}, pending={}, replicas={})", self.writes, self.pending, self.replicas.len())
+    }
+}
+
+/// What would happen to one statement, and why.
+#[pyclass(frozen, module = "afterquery")]
+#[derive(Clone)]
+pub struct StatementExplanation {
+    #[pyo3(get)]
+    sql: String,
+    #[pyo3(get)]
+    kind: &'static str,
+    #[pyo3(get)]
+    verb: &'static str,
+    #[pyo3(get)]
+    schema: Option<String>,
+    #[pyo3(get)]
+    table: Option<String>,
+    replicas: Vec<String>,
+    #[pyo3(get)]
+    reason: String,
+}
+
+#[pymethods]
+impl StatementExplanation {
+    #[getter]
+    fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
+        pyo3::types::PyTuple::new(py, &self.replicas)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("StatementExplanation(kind={:?}, verb={:?}, reason={:?})", self.kind, self.verb, self.reason)
+    }
+}
+
+/// What would happen to a text.
+#[pyclass(frozen, module = "afterquery")]
+pub struct Explanation {
+    statements: Vec<StatementExplanation>,
+}
+
+impl Explanation {
+    pub fn new(sql: &str, rules: &Rules, names: &[String]) -> Self {
+        let (classification, decisions) = Plan::explain(sql, rules);
+        let statements = classification.statements.iter().zip(decisions).map(|(statement, decision)| {
+            let (replicas, reason) = match decision {
+                Ok(set) => {
+                    let chosen = crate::journal::replicas_in(set).map(|index| names[index].clone()).collect();
+                    (chosen, "it is replicated".to_owned())
+                }
+                Err(skip) => (Vec::new(), format!("{}: {}", skip.as_str(), skip.explanation())),
+            };
+            StatementExplanation {
+                sql: sql[statement.span.clone()].to_owned(),
+                kind: kind_name(statement.kind),
+                verb: statement.verb,
+                schema: statement.schema.as_deref().map(str::to_owned),
+                table: statement.table.as_deref().map(str::to_owned),
+                replicas,
+                reason,
+            }
+        });
+        Self { statements: statements.collect() }
+    }
+}
+
+#[pymethods]
+impl Explanation {
+    #[getter]
+    fn replicated(&self) -> bool {
+        self.statements.iter().any(|statement| !statement.replicas.is_empty())
+    }
+
+    #[getter]
+    fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
+        pyo3::types::PyTuple::new(py, self.statements.iter().cloned())
+    }
+
+    fn __repr__(&self) -> String {
+        let shown: Vec<_> = self.statements.iter().map(StatementExplanation::__repr__).collect();
+        format!("Explanation([{}])", shown.join(", "))
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Read => "read",
+        Kind::Write => "write",
+        Kind::Ddl => "ddl",
+        Kind::Txn => "txn",
+        Kind::Other => "other",
+        Kind::Unknown => "unknown",
+    }
+}
+
+/// The statements of a text, without the `;` between them.
+#[pyfunction]
+pub fn split_statements(sql: &str) -> Vec<&str> {
+    classify(sql).statements.into_iter().map(|statement| &sql[statement.span]).collect()
+}
