@@ -16,7 +16,7 @@ except ImportError:
 __all__ = ["split", "split_statements"]
 
 # What SQLite skips: its white space (not Python's), empty statements, comments.
-_NOTHING = re.compile(r"(?:[ \t\n\f\r;]|--[^\n]*|/\*(?:.*?\*/|.*))*", re.DOTALL)
+_SKIPPED = re.compile(r"[ \t\n\f\r;]+|--[^\n]*|/\*(?:.*?\*/|.*)", re.DOTALL)
 _WHITE_SPACE = " \t\n\f\r"
 
 
@@ -25,7 +25,18 @@ def split(text: str) -> tuple[list[str], bool]:
     pieces = split_statements(text)
     while pieces and not pieces[-1].strip(_WHITE_SPACE):
         pieces.pop()
-    if pieces and _NOTHING.fullmatch(pieces[-1]):
+    if pieces and _is_nothing(pieces[-1]):
         pieces.pop()
         return pieces, True
     return pieces, not pieces
+
+
+def _is_nothing(text: str) -> bool:
+    # Step by step: as one pattern it would try every way to divide a row of dashes.
+    at = 0
+    while at < len(text):
+        skipped = _SKIPPED.match(text, at)
+        if skipped is None:
+            return False
+        at = skipped.end()
+    return True
