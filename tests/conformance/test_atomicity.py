@@ -11,7 +11,7 @@ from support.client import Client
 
 @pytest.fixture
 def table(replica: Client) -> Client:
-    replica.query("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)").result
+    replica.run("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)")
     return replica
 
 
@@ -89,11 +89,11 @@ def test_a_nul_in_a_literal_ends_the_text_inside_it(table: Client) -> None:
 def test_semicolons_in_literals_names_comments_and_triggers_end_no_statement(
     table: Client,
 ) -> None:
-    table.query(
+    table.run(
         "CREATE TRIGGER copy AFTER INSERT ON t WHEN new.a = 'x;y'"
         " BEGIN INSERT INTO t (a) VALUES ('one;'); INSERT INTO t (a) VALUES (\"two;\"); END;"
         " INSERT INTO t (a) /* ; */ VALUES -- ;\n ('x;y'); CREATE TABLE [odd;name] (`a;b`)"
-    ).result
+    )
     assert table.rows("SELECT a FROM t ORDER BY id") == [("x;y",), ("one;",), ("two;",)]
     assert table.query('SELECT * FROM "odd;name"').result == []
 
@@ -150,17 +150,17 @@ def test_or_rollback_undoes_the_statements_before_it(table: Client) -> None:
 
 
 def test_raise_rollback_undoes_the_statements_before_it(table: Client) -> None:
-    table.query(
+    table.run(
         "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.id = 9"
         " BEGIN SELECT RAISE(ROLLBACK, 'never'); END"
-    ).result
+    )
     assert table.query(insert(1, 9, 2)).status == 500
     assert ids(table) == []
     assert table.query(insert(3)).result == []
 
 
 def test_a_violated_deferred_constraint_undoes_the_whole_text(table: Client) -> None:
-    table.query("CREATE TABLE child (p REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED)").result
+    table.run("CREATE TABLE child (p REFERENCES t (id) DEFERRABLE INITIALLY DEFERRED)")
     answer = table.query(f"{insert(1)}; INSERT INTO child VALUES (99)")
     assert answer.status == 500
     assert "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT" in answer.error

@@ -42,7 +42,7 @@ CASES = [
 
 @pytest.mark.parametrize(("sql", "message", "code"), CASES)
 def test_the_error_names_its_code(replica: Client, sql: str, message: str, code: str) -> None:
-    replica.query(SCHEMA).result
+    replica.run(SCHEMA)
     answer = replica.query(sql)
     assert answer.status == 500
     assert answer.error.startswith(message)
@@ -50,22 +50,22 @@ def test_the_error_names_its_code(replica: Client, sql: str, message: str, code:
 
 
 def test_the_extended_code_follows_where_there_is_one(replica: Client) -> None:
-    replica.query(SCHEMA).result
+    replica.run(SCHEMA)
     answer = replica.query("INSERT INTO t (u) VALUES (1)")
     assert answer.error.endswith(": SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)")
 
 
 def test_foreign_keys_are_on(replica: Client) -> None:
     assert replica.value("PRAGMA foreign_keys") == 1
-    replica.query("CREATE TABLE p (id PRIMARY KEY); CREATE TABLE c (p REFERENCES p)").result
+    replica.run("CREATE TABLE p (id PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
     assert replica.query("INSERT INTO c VALUES (1)").status == 500
 
 
 def test_raise_ignore_is_no_error(replica: Client) -> None:
-    replica.query(
+    replica.run(
         "CREATE TABLE t (a); CREATE TRIGGER no BEFORE INSERT ON t"
         " BEGIN SELECT RAISE(IGNORE); END; INSERT INTO t VALUES (1)"
-    ).result
+    )
     assert replica.value("SELECT count(*) FROM t") == 0
 
 
@@ -79,13 +79,13 @@ def test_the_number_of_parameters_must_fit(replica: Client, params: list[int]) -
 
 
 def test_parameters_bind_to_the_last_statement(replica: Client) -> None:
-    replica.query("CREATE TABLE t (a)").result
-    replica.query("INSERT INTO t VALUES ('one'); INSERT INTO t VALUES (?)", ["two"]).result
+    replica.run("CREATE TABLE t (a)")
+    replica.run("INSERT INTO t VALUES ('one'); INSERT INTO t VALUES (?)", ["two"])
     assert replica.rows("SELECT a FROM t") == [("one",), ("two",)]
 
 
 def test_a_placeholder_in_another_statement_is_an_error(replica: Client) -> None:
-    replica.query("CREATE TABLE t (a)").result
+    replica.run("CREATE TABLE t (a)")
     answer = replica.query("INSERT INTO t VALUES (?); INSERT INTO t VALUES ('two')", ["one"])
     assert answer.status == 500
     assert answer.error == (

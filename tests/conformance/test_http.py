@@ -54,7 +54,7 @@ def test_the_client_token_reads(running: ReplicaProcess) -> None:
 def test_the_client_token_writes_only_on_the_engine(
     running: ReplicaProcess, replica: Client, is_peer: bool
 ) -> None:
-    replica.query("CREATE TABLE t (a)").result
+    replica.run("CREATE TABLE t (a)")
     answer = running.client(CLIENT_TOKEN).query("INSERT INTO t VALUES (1)")
     if is_peer:
         assert answer.error.startswith("attempt to write a readonly database: SQLITE_READONLY")

@@ -32,7 +32,7 @@ def test_a_longer_one_does_not(replica: Client) -> None:
 
 
 def test_nothing_of_a_longer_one_is_applied(replica: Client) -> None:
-    replica.query("CREATE TABLE t (a)").result
+    replica.run("CREATE TABLE t (a)")
     assert replica.query(f"INSERT INTO t VALUES (1);{text_of(99_990)}").status == 500
     assert replica.value("SELECT count(*) FROM t") == 0
 

@@ -28,22 +28,22 @@ from support.client import Client
 def test_what_a_parameter_becomes(
     replica: Client, param: object, type_: str, text: str | None
 ) -> None:
-    replica.query("CREATE TABLE t (a, b TEXT)").result
-    replica.query("INSERT INTO t VALUES (?1, ?1)", [param]).result
+    replica.run("CREATE TABLE t (a, b TEXT)")
+    replica.run("INSERT INTO t VALUES (?1, ?1)", [param])
     ((found, stored),) = replica.rows("SELECT typeof(a), b FROM t")
     assert found == type_
     assert stored == text
 
 
 def test_an_integer_above_2_to_the_53_loses_digits(replica: Client) -> None:
-    replica.query("CREATE TABLE t (a INTEGER)").result
-    replica.query("INSERT INTO t VALUES (?)", [2**53 + 1]).result
+    replica.run("CREATE TABLE t (a INTEGER)")
+    replica.run("INSERT INTO t VALUES (?)", [2**53 + 1])
     assert replica.value("SELECT CAST(a AS TEXT) FROM t") == str(2**53)
 
 
 def test_an_integer_column_takes_the_real_back_to_an_integer(replica: Client) -> None:
-    replica.query("CREATE TABLE t (i INTEGER, r REAL, n, b BLOB)").result
-    replica.query("INSERT INTO t VALUES (?1, ?1, ?1, ?1)", [5]).result
+    replica.run("CREATE TABLE t (i INTEGER, r REAL, n, b BLOB)")
+    replica.run("INSERT INTO t VALUES (?1, ?1, ?1, ?1)", [5])
     assert replica.rows("SELECT typeof(i), typeof(r), typeof(n), typeof(b) FROM t") == [
         ("integer", "real", "real", "real")
     ]
@@ -54,8 +54,8 @@ def test_an_integer_column_takes_the_real_back_to_an_integer(replica: Client) ->
     "value", [0.1, 1 / 3, 1e-300, 5e-324, 1.7976931348623157e308, -2.2250738585072014e-308]
 )
 def test_a_float_parameter_is_exact(replica: Client, value: float) -> None:
-    replica.query("CREATE TABLE t (a)").result
-    replica.query("INSERT INTO t VALUES (?)", [value]).result
+    replica.run("CREATE TABLE t (a)")
+    replica.run("INSERT INTO t VALUES (?)", [value])
     assert replica.value("SELECT a FROM t") == value
 
 
@@ -69,19 +69,19 @@ def test_a_parameter_that_is_too_large_for_a_float_is_infinite(replica: Client) 
     ["9223372036854775807", "-9223372036854775808", "9007199254740993", "x'00ff'", "'a''b;é'"],
 )
 def test_integer_text_and_blob_literals_are_exact(replica: Client, literal: str) -> None:
-    replica.query(f"CREATE TABLE t (a); INSERT INTO t VALUES ({literal})").result
+    replica.run(f"CREATE TABLE t (a); INSERT INTO t VALUES ({literal})")
     assert replica.value(f"SELECT a IS {literal} AND quote(a) IS quote({literal}) FROM t") == 1
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 123456.789e-40, 9.87654321e99, 1e-50])
 def test_float_literals_are_exact_in_the_middle(replica: Client, value: float) -> None:
-    replica.query(f"CREATE TABLE t (a); INSERT INTO t VALUES ({value!r})").result
+    replica.run(f"CREATE TABLE t (a); INSERT INTO t VALUES ({value!r})")
     assert replica.value("SELECT a FROM t") == value
 
 
 @pytest.mark.parametrize("literal", ["9e999", "-9e999"])
 def test_infinity_can_be_written_and_reads_as_null(replica: Client, literal: str) -> None:
-    replica.query(f"CREATE TABLE t (a); INSERT INTO t VALUES ({literal})").result
+    replica.run(f"CREATE TABLE t (a); INSERT INTO t VALUES ({literal})")
     assert replica.rows("SELECT a, typeof(a), abs(a) > 1e308 FROM t") == [(None, "real", 1)]
 
 
@@ -137,14 +137,14 @@ def test_the_raw_form_is_made_from_the_objects(replica: Client) -> None:
 
 
 def test_values_of_two_megabytes_arrive(replica: Client) -> None:
-    replica.query("CREATE TABLE t (a)").result
-    replica.query("INSERT INTO t VALUES (?)", ["ä" * 950_000]).result
-    replica.query("INSERT INTO t VALUES (zeroblob(1900000))").result
+    replica.run("CREATE TABLE t (a)")
+    replica.run("INSERT INTO t VALUES (?)", ["ä" * 950_000])
+    replica.run("INSERT INTO t VALUES (zeroblob(1900000))")
     assert replica.rows("SELECT length(a) FROM t") == [(950_000,), (1_900_000,)]
 
 
 def test_bytes_can_be_sent_as_hexadecimal_digits(replica: Client) -> None:
-    replica.query("CREATE TABLE t (a); INSERT INTO t VALUES (x'00ff')").result
+    replica.run("CREATE TABLE t (a); INSERT INTO t VALUES (x'00ff')")
     assert replica.value("SELECT hex(a) || typeof(a) FROM t") == "00FFblob"
 
 

@@ -53,6 +53,11 @@ class Client:
             body["params"] = params
         return self.send(json.dumps(body), path)
 
+    def run(self, sql: str, params: object = None) -> None:
+        """Send a text that must succeed."""
+        answer = self.query(sql, params)
+        assert answer.status == 200, answer
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a text that must succeed."""
         return [tuple(row.values()) for row in self.query(sql).result]

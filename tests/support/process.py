@@ -9,9 +9,12 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from support.client import Client
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 CLIENT_TOKEN = "client-token-of-the-tests"
@@ -83,7 +86,7 @@ class ReplicaProcess:
     def log(self) -> str:
         return (self.folder / "log.txt").read_text(errors="replace")
 
-    def __enter__(self) -> ReplicaProcess:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
