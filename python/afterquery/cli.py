@@ -18,6 +18,7 @@ from afterquery import (
 )
 
 TOKEN = "AFTERQUERY_TOKEN"
+READ_TOKEN = "AFTERQUERY_READ_TOKEN"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +55,8 @@ def peer(arguments: argparse.Namespace) -> int:
         return refuse(lack)
     from afterquery.peer.serve import serve
 
-    serve(arguments.db, arguments.host, arguments.port, token)
+    read_token = os.environ.get(READ_TOKEN) or None
+    serve(arguments.db, arguments.host, arguments.port, token, client_token=read_token)
     return 0
 
 
@@ -81,10 +83,9 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    # Nothing is sent: a replicator connects to nothing before its first write.
-    with Replicator(
-        ["http://127.0.0.1:9"], tables=arguments.table or None, ddl=arguments.ddl
-    ) as replicator:
+    # A replicator has a replica; nobody answers at this one, and nothing is sent.
+    nobody = Replica("http://127.0.0.1:9", name="nobody")
+    with Replicator([nobody], tables=arguments.table, ddl=arguments.ddl) as replicator:
         explanation = replicator.explain(arguments.sql)
     print("\n".join(explanation_lines(explanation)))
     return 0
@@ -115,10 +116,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     command = commands.add_parser("peer", help="serve a SQLite file as a replica")
-    command.description = f"Serve a SQLite file as a replica. Writers must send ${TOKEN}."
-    command.add_argument("--db", type=Path, required=True, help="the SQLite file; made if missing")
-    command.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    command.add_argument("--port", type=port, default=9001, help="port (default: %(default)s)")
+    command.description = (
+        f"Serve a SQLite file as a replica. Writers must send ${TOKEN}; who sends ${READ_TOKEN},"
+        " if it is set, may read."
+    )
+    add_peer_arguments(command)
     command.set_defaults(run=peer)
 
     command = commands.add_parser("demo", help="a FastAPI app and its replicas, one of them killed")
@@ -126,39 +128,44 @@ def parser() -> argparse.ArgumentParser:
         "Run a FastAPI app and its replicas, kill and restart one of them under traffic, and"
         " compare every row. Exit status: 0 all equal, 1 not, 2 the demo could not run."
     )
-    command.add_argument(
-        "--requests", type=count, default=2000, metavar="N", help="HTTP requests (default: 2000)"
-    )
-    command.add_argument(
-        "--seconds", type=float, default=0, metavar="N", help="go on for at least this long"
-    )
-    command.add_argument(
-        "--replicas", type=count, default=3, metavar="N", help="peers to start (default: 3)"
-    )
-    command.add_argument(
+    add_demo_arguments(command)
+    command.set_defaults(run=demo)
+
+    command = commands.add_parser("explain", help="what would happen to a statement, and why")
+    command.description = "What would happen to a statement, and why. Sends nothing."
+    add_explain_arguments(command)
+    command.set_defaults(run=explain)
+    return top
+
+
+def add_peer_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--db", type=Path, required=True, metavar="FILE", help="SQLite file; made if missing")
+    add("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    add("--port", type=port, default=9001, help="port (default: %(default)s)")
+
+
+def add_demo_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--requests", type=count, default=2000, metavar="N", help="HTTP requests (default: 2000)")
+    add("--seconds", type=float, default=0, metavar="N", help="go on for at least this long")
+    add("--replicas", type=count, default=3, metavar="N", help="peers to start (default: 3)")
+    add(
         "--replica-url",
         action="append",
         default=[],
         metavar="URL",
-        help=f"also replicate to this StarbaseDB, with ${TOKEN}; its tables demo_* are replaced",
+        help=f"also replicate to this StarbaseDB, with ${TOKEN}; replaces its tables demo_*",
     )
-    command.add_argument(
-        "--port", type=port, default=0, help="port of the app (default: any free one)"
-    )
-    command.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="of the traffic (default: 1)"
-    )
-    command.set_defaults(run=demo)
+    add("--port", type=port, default=0, help="port of the app (default: any free one)")
+    add("--seed", type=int, default=1, metavar="N", help="of the traffic (default: 1)")
 
-    command = commands.add_parser("explain", help="what would happen to a statement, and why")
-    command.description = "What would happen to a statement, and why. Connects to nothing."
-    command.add_argument("sql", metavar="SQL")
-    command.add_argument(
-        "--table", action="append", metavar="NAME", help="as Replicator(tables=[NAME, ...])"
-    )
-    command.add_argument("--ddl", action="store_true", help="as Replicator(ddl=True)")
-    command.set_defaults(run=explain)
-    return top
+
+def add_explain_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("sql", metavar="SQL")
+    add("--table", action="append", metavar="NAME", help="allow-list, as Replicator(tables=...)")
+    add("--ddl", action="store_true", help="as Replicator(ddl=True)")
 
 
 def port(text: str) -> int:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import httpx
 
@@ -39,10 +40,9 @@ class Process:
     async def start(self) -> None:
         """Return once it answers, whatever it answers."""
         self._process = process = self._spawn()
+        ends = monotonic() + START_WITHIN
         async with httpx.AsyncClient(timeout=2) as client:
-            for _ in range(int(START_WITHIN / 0.05)):
-                if process.poll() is not None:
-                    break
+            while monotonic() < ends and process.poll() is None:
                 try:
                     await client.get(self.url)
                     return

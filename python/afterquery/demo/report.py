@@ -34,19 +34,22 @@ class Result:
 
 def tell(console: Console, result: Result) -> None:
     answers = ", ".join(f"{n:,} × {code}" for code, n in sorted(result.progress.answers.items()))
-    console.print(f"\nrequests     {result.progress.sent:,} ({answers})", highlight=False)
+    console.print(
+        f"\nrequests     {result.progress.sent:,} ({answers})", highlight=False, soft_wrap=True
+    )
     for kind, took in result.numbers["took"].items():
         console.print(
             f"after_query  {took['calls']:,} {kind}s: median {took['median']:.1f} µs,"
             f" p99 {took['p99']:.1f} µs",
             highlight=False,
+            soft_wrap=True,
         )
-    skipped = ", ".join(f"{n:,} {reason}" for reason, n in result.numbers["skipped"].items())
-    console.print(f"skipped      {skipped or 'nothing'}", highlight=False)
+    skipped = ", ".join(f"{n:,} {reason}" for reason, n in result.numbers["skipped"].items() if n)
+    console.print(f"skipped      {skipped or 'nothing'}", highlight=False, soft_wrap=True)
     console.print(outcomes(result))
     for line in troubles(result):
-        console.print(line, style="red", highlight=False, markup=False)
-    console.print(verdict(result))
+        console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
+    console.print(verdict(result), highlight=False, soft_wrap=True)
 
 
 def outcomes(result: Result) -> Table:

@@ -82,7 +82,8 @@ class Demo:
     async def play(self) -> Result:
         task = asyncio.current_task()
         assert task
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: no process stays behind
+            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
         with ExitStack() as processes:
             for process in (*self.peers, self.app):
                 processes.callback(process.end)

@@ -52,7 +52,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """An event that stays on the screen."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def show(self, doing: str, sent: int, lines: Sequence[Line]) -> None:
         # With --seconds the requests go on after the planned number.
@@ -65,10 +65,8 @@ class Screen:
         tenth = sent * 10 // max(1, self._total)
         if tenth > self._printed:
             self._printed = tenth
-            states = "  ".join(
-                f"{line.name}: {line.state}, {line.pending} pending" for line in lines
-            )
-            self.say(f"{doing}: {sent} requests  {states}")
+            states = "".join(f"; {each.name} {each.state}, {each.pending} behind" for each in lines)
+            self.say(f"{sent} requests{states}")
 
 
 def table(lines: Sequence[Line]) -> Table:

@@ -130,7 +130,7 @@ def broken(_: Random) -> Call:
 
 
 def some_user(random: Random) -> int:
-    return random.randint(1, 400)
+    return random.randint(1, 250)
 
 
 MIX: dict[Callable[[Random], Call], int] = {
