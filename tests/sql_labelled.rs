@@ -1,12 +1,17 @@
 //! Our verdicts against SQLite's own, on a corpus that SQLite labelled. The corpus is not part of
 //! the project; where it is absent this test says so and checks nothing.
 
+#![allow(clippy::expect_used, reason = "helpers of tests")]
+
+mod sql_support;
+
 use std::io::Read;
 use std::path::PathBuf;
 
-use afterquery::sql::{Kind, Statement, classify};
+use afterquery::sql::{Statement, classify};
 use flate2::read::GzDecoder;
 use serde_json::Value;
+use sql_support::kind_name;
 
 /// Beside the project's folder.
 const CORPUS: &str = "../shared/sql/labelled.jsonl.gz";
@@ -18,21 +23,8 @@ fn corpus() -> Option<String> {
         return None;
     };
     let mut text = String::new();
-    GzDecoder::new(file)
-        .read_to_string(&mut text)
-        .expect("the corpus is gzipped UTF-8");
+    GzDecoder::new(file).read_to_string(&mut text).expect("the corpus is gzipped UTF-8");
     Some(text)
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Read => "read",
-        Kind::Write => "write",
-        Kind::Ddl => "ddl",
-        Kind::Txn => "txn",
-        Kind::Other => "other",
-        Kind::Unknown => "unknown",
-    }
 }
 
 /// SQLite reports the schema table under its old name.
@@ -44,9 +36,7 @@ fn same_table(statement: &Statement, label: &Value) -> bool {
         other => other.to_owned(),
     };
     let tables = label["tables"].as_array().expect("tables is a list");
-    tables
-        .iter()
-        .any(|t| t.as_str().is_some_and(|t| t.eq_ignore_ascii_case(&ours)))
+    tables.iter().any(|t| t.as_str().is_some_and(|t| t.eq_ignore_ascii_case(&ours)))
 }
 
 #[test]
@@ -62,12 +52,7 @@ fn verdicts_equal_those_of_sqlite() {
             [one] => (kind_name(one.kind), one.verb),
             _ => ("not one statement", ""),
         };
-        if verdict
-            != (
-                label["kind"].as_str().unwrap_or(""),
-                label["verb"].as_str().unwrap_or(""),
-            )
-        {
+        if verdict != (label["kind"].as_str().unwrap_or(""), label["verb"].as_str().unwrap_or("")) {
             wrong.push(format!("{verdict:?} for {label}"));
         } else if verdict.0 == "write" {
             writes += 1;
@@ -77,19 +62,8 @@ fn verdicts_equal_those_of_sqlite() {
             }
         }
     }
-    eprintln!(
-        "{all} statements, {} wrong; {writes} writes, {wrong_tables} tables differ",
-        wrong.len()
-    );
+    eprintln!("{all} statements, {} wrong; {writes} writes, {wrong_tables} tables differ", wrong.len());
     assert!(all > 0, "the corpus is empty");
-    assert!(
-        wrong.is_empty(),
-        "{} of {all}:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
-    assert!(
-        wrong_tables * 1000 <= writes,
-        "{wrong_tables} of {writes} tables differ"
-    );
+    assert!(wrong.is_empty(), "{} of {all}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong_tables * 1000 <= writes, "{wrong_tables} of {writes} tables differ");
 }

@@ -301,7 +301,7 @@ impl<'a> Lexer<'a> {
         while self.at(i).is_ascii_hexdigit() {
             i += 1;
         }
-        if self.at(i) == b'\'' && (i - start) % 2 == 0 {
+        if self.at(i) == b'\'' && (i - start).is_multiple_of(2) {
             return (TokenKind::Blob, i + 1);
         }
         let rest = self.bytes.get(i..).unwrap_or(&[]);
