@@ -12,6 +12,7 @@ from pathlib import Path
 from afterquery import (
     ConfigurationError,
     Explanation,
+    Replica,
     Replicator,
     StatementExplanation,
     __version__,

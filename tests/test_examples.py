@@ -1,0 +1,60 @@
+"""The examples run as they are told to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from support.docs import ROOT
+from support.peer import PeerProcess
+from support.process import ADMIN_TOKEN
+
+
+@contextmanager
+def uvicorn(app: str, folder: Path, environment: dict[str, str]) -> Iterator[httpx.Client]:
+    """The application under uvicorn; leaving the block stops it and expects a clean end."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(ROOT / "examples")]
+    with subprocess.Popen(
+        [*command, "--port", str(port)], cwd=folder, env={**os.environ, **environment}
+    ) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+                wait(client, process)
+                yield client
+        finally:
+            process.terminate()
+        assert process.wait(20) in {0, -15}
+
+
+def wait(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            client.get("/")
+            return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError("the example does not start")
+
+
+def test_fastapi_app(peer: PeerProcess, tmp_path: Path) -> None:
+    environment = {"REPLICAS": peer.url, "AFTERQUERY_TOKEN": ADMIN_TOKEN}
+    with uvicorn("fastapi_app:app", tmp_path, environment) as client:
+        for name in ("Ada", "O'Brien", "☃"):
+            assert client.post("/users", json={"name": name}).status_code == 201
+        users = client.get("/users").json()
+    # The application's end has waited for the replica.
+    copied = peer.client().rows("SELECT id, name FROM users ORDER BY id")
+    assert copied == [(user["id"], user["name"]) for user in users]
+    assert [name for _, name in copied] == ["Ada", "O'Brien", "☃"]
