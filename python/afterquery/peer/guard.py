@@ -11,6 +11,15 @@ from afterquery.peer import allowed
 
 _TRANSACTION = frozenset({sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT})
 _LOOKS = frozenset({sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT})
+_ROWS = frozenset(
+    {
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_INSERT,
+        sqlite3.SQLITE_UPDATE,
+        sqlite3.SQLITE_DELETE,
+    }
+)
+_MOST_TABLES = 1_000
 
 
 class Guard:
@@ -23,6 +32,7 @@ class Guard:
         """A statement of the text changed a setting of the connection."""
         self._own = True
         self._text = ""
+        self._tables: set[str | None] = set()
         self._special = {
             sqlite3.SQLITE_PRAGMA: self._pragma,
             sqlite3.SQLITE_FUNCTION: _function,
@@ -44,10 +54,20 @@ class Guard:
         """From here the statements are the peer's own."""
         self._own = True
 
-    # Called several times for each statement: the common actions must be over soon.
+    # Called several times for each statement: what is usual must be over soon.
     def _authorize(
         self, action: int, one: str | None, two: str | None, database: str | None, _: str | None
     ) -> int:
+        if action in _ROWS and one in self._tables and database != "temp":
+            return 0
+        verdict = self._judge(action, one, two, database)
+        if action in _ROWS and verdict == sqlite3.SQLITE_OK and not self._own:
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            self._tables.add(one)
+        return verdict
+
+    def _judge(self, action: int, one: str | None, two: str | None, database: str | None) -> int:
         if self._own:
             return sqlite3.SQLITE_OK
         if one is not None and (one[:4].lower() == "_cf_" or one in allowed.NO_TABLES):
