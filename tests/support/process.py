@@ -51,6 +51,9 @@ class ReplicaProcess:
     def environment(self) -> Mapping[str, str]:
         return {}
 
+    def full_environment(self) -> dict[str, str]:
+        return {**os.environ, **self.environment()}
+
     def port_of(self, line: str) -> int | None:
         """The port that a line of the output tells, if it does."""
         raise NotImplementedError
@@ -61,7 +64,7 @@ class ReplicaProcess:
         with (self.folder / "log.txt").open("a") as log:
             self._process = subprocess.Popen(
                 self.command(),
-                env={**os.environ, **self.environment()},
+                env=self.full_environment(),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

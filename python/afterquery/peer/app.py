@@ -123,10 +123,11 @@ class Peer:
         return await self._run(request, form, may_write=role is Role.ADMIN)
 
     async def _run(self, request: protocol.Request, form: Form, *, may_write: bool) -> bytes:
-        results = [
-            await asyncio.wrap_future(self._database.submit(query, form, may_write=may_write))
-            for query in request.queries
-        ]
+        results = []
+        for query in request.queries:
+            submitted = self._database.submit(query, form, may_write=may_write)
+            # A sender that is gone does not take back what it sent.
+            results.append(await asyncio.shield(asyncio.wrap_future(submitted)))
         return protocol.join(results) if request.is_transaction else results[0]
 
 
