@@ -132,7 +132,8 @@ def test_a_replicas_own_tables_do_not_count(tmp_path: Path) -> None:
 
 def test_large_tables_are_read_in_pages(peer: PeerProcess, tmp_path: Path) -> None:
     numbers = """CREATE TABLE t (n); INSERT INTO t
-        WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 250) SELECT n FROM c"""
+        WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 250)
+        SELECT n FROM c"""
     primary = database(tmp_path / "a.db", numbers)
     assert peer.client().query(numbers).status == 200
     assert compare.counts(primary) == {"t": 250}

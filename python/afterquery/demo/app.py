@@ -45,7 +45,8 @@ def create() -> FastAPI:
         replicas = [
             Replica(url, name=name, auth_token=token) for url, name, token in settings.replicas
         ]
-        async with Replicator(replicas, ddl=True) as replicator:
+        # Nobody watching wants to wait the default 15 s for a replica that is back.
+        async with Replicator(replicas, ddl=True, retry_max=2.0) as replicator:
             app.state.db = Database(Path(settings.db), replicator)
             app.state.db.create()
             yield

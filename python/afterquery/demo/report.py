@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -53,7 +54,11 @@ def tell(console: Console, result: Result) -> None:
 
 
 def outcomes(result: Result) -> Table:
-    table = Table(title=f"outcomes of {result.numbers['writes']:,} writes", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"outcomes of {result.numbers['writes']:,} writes",
+        title_justify="left",
+    )
     table.add_column("replica")
     for heading in ("fulfilled", "rejected", "requests", "retries"):
         table.add_column(heading, justify="right")

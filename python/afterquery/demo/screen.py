@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -27,7 +28,7 @@ class Screen:
         self._total = total
         self._printed = -1
         self._bar = Progress(
-            TextColumn("{task.description:<26}"),
+            TextColumn("{task.description:<24}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -69,23 +70,27 @@ class Screen:
             self.say(f"{sent} requests{states}")
 
 
-def table(lines: Sequence[Line]) -> Table:
-    shown = Table(expand=False)
-    for heading in ("replica", "state", "breaker"):
-        shown.add_column(heading)
-    for heading in ("pending", "lag", "delivered", "rejected", "retries"):
-        shown.add_column(heading, justify="right", min_width=8)
-    shown.add_column("reason", overflow="ellipsis", no_wrap=True, max_width=40)
+def table(lines: Sequence[Line]) -> RenderableType:
+    """Of a width that does not jump while the numbers change."""
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    shown.add_column("replica", overflow="ellipsis", no_wrap=True, max_width=40)
+    shown.add_column("state", min_width=10)
+    shown.add_column("breaker", min_width=9)
+    for heading, width in (("pending", 7), ("lag", 6)):
+        shown.add_column(heading, justify="right", min_width=width)
+    for heading in ("delivered", "rejected", "retries"):
+        shown.add_column(heading, justify="right")
     for line in lines:
         shown.add_row(
             line.name,
             Text(line.state, COLOURS.get(line.state, "")),
             line.breaker,
             f"{line.pending:,}",
-            f"{line.lag:.1f} s" if line.lag else "-",
+            f"{line.lag:.1f} s" if line.lag >= 0.05 else "-",
             f"{line.delivered:,}",
             f"{line.rejected:,}",
             f"{line.retries:,}",
-            line.reason or "",
         )
-    return shown
+    reasons = [f"{line.name}: {line.reason}" for line in lines if line.reason]
+    reason = Text((reasons or [""])[0], "dim", overflow="ellipsis", no_wrap=True)
+    return Group(shown, reason)
