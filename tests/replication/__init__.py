@@ -1,0 +1,1 @@
+"""A primary, its replicas and the faults between them, for the tests of the whole."""
