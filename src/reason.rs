@@ -25,6 +25,8 @@ pub enum ReasonCode {
     Unavailable,
     /// The replica's storage failed for a reason of its own.
     Internal,
+    /// The replica's watermark was not where a text expected it: an earlier text ran late, say.
+    Guard,
     /// No answer in time.
     Timeout,
     /// No connection, or a broken one.
@@ -57,6 +59,7 @@ impl ReasonCode {
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
+            Self::Guard => "guard",
             Self::Timeout => "timeout",
             Self::Connection => "connection",
             Self::Diverged => "diverged",

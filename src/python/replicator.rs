@@ -89,6 +89,10 @@ impl Replicator {
             return Ok(None);
         }
         let statements = read_parameters(py, &plan, params, many);
+        if statements.as_ref().is_ok_and(Vec::is_empty) {
+            // `executemany` without rows.
+            return Ok(None);
+        }
         let expected = result.filter(|_| plan.counts_rows()).and_then(row_count);
         Ok(Some(Call { statements, targets: plan.targets(), expected }))
     }

@@ -1,7 +1,7 @@
 //! From the journal to the replica and back: what is sent, and what its answer or its watermark proves.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::SystemTime,
 };
@@ -47,6 +47,8 @@ pub struct Delivery {
     carried: usize,
     /// An answer that does not tell what happened: the row has to be read.
     doubt: Option<Doubt>,
+    /// How many pieces of which large values are on the replica.
+    staged: HashMap<u64, usize>,
     /// The last write in each text sent that is not settled: an outcome's number of attempts.
     sends: VecDeque<u64>,
     /// The most writes in the next batch: halved to find the one at fault.
@@ -78,6 +80,7 @@ impl Default for Delivery {
             issued: Vec::new(),
             carried: 0,
             doubt: None,
+            staged: HashMap::new(),
             sends: VecDeque::new(),
             width: MAX_BATCH_WRITES,
             internal_errors: (0, 0),
@@ -170,9 +173,11 @@ impl Task {
     /// Puts the batch's large values on the replica. `false` when that did not work yet.
     async fn stage(&mut self, batch: &Batch) -> bool {
         for value in &batch.large {
-            for sql in stage_large(&self.shared.origin, value, MAX_SQL_BYTES) {
-                match self.ask(&sql).await {
-                    Verdict::Delivered(_) => {}
+            let done = self.delivery.staged.get(&value.id).copied().unwrap_or(0);
+            let pieces = stage_large(&self.shared.origin, value, MAX_SQL_BYTES);
+            for (at, sql) in pieces.iter().enumerate().skip(done) {
+                match self.ask(sql).await {
+                    Verdict::Delivered(_) => self.delivery.staged.insert(value.id, at + 1),
                     Verdict::Retry { after, reason } => {
                         self.pause(after, reason).await;
                         return false;
@@ -181,7 +186,7 @@ impl Task {
                         self.reject_next(reason);
                         return false;
                     }
-                }
+                };
             }
         }
         true
@@ -205,6 +210,10 @@ impl Task {
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => {
+                if reason.code == ReasonCode::Guard {
+                    // The guard also asks whether the staged values are there: perhaps one is not.
+                    self.delivery.staged.clear();
+                }
                 self.delivery.doubt = Some(Doubt::Lost(reason.clone()));
                 self.pause(after, reason).await;
             }
@@ -300,6 +309,7 @@ impl Task {
         // No other text can run any more: each expects a row that is gone.
         self.delivery.issued.clear();
         self.delivery.doubt = None;
+        self.delivery.staged.clear();
         self.advance(row.seq);
         self.shared.journal.settle(outcomes);
         count

@@ -121,7 +121,10 @@ fn judge_answer(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
 fn judge_sql_error(error: String, after: Option<Duration>) -> Verdict {
     let retry = |code| Verdict::Retry { after, reason: Reason::new(code, error.as_str()) };
     let reject = |code| Verdict::Reject { reason: Reason::new(code, error.as_str()) };
-    if error.contains(GUARD) || UNAVAILABLE.iter().any(|passing| error.contains(passing)) {
+    if error.contains(GUARD) {
+        return retry(ReasonCode::Guard);
+    }
+    if UNAVAILABLE.iter().any(|passing| error.contains(passing)) {
         return retry(ReasonCode::Unavailable);
     }
     if INTERNAL.iter().any(|passing| error.contains(passing)) {
@@ -198,6 +201,11 @@ mod tests {
             (500, r#"{"error":"near \"x\": syntax error at offset 0: SQLITE_ERROR"}"#, ("reject", "sql")),
             (500, r#"{"error":"database or disk is full: SQLITE_FULL"}"#, ("retry", "unavailable")),
             (500, r#"{"error":"internal error; reference = abc"}"#, ("retry", "internal")),
+            (
+                500,
+                r#"{"error":"NOT NULL constraint failed: tmp_afterquery_watermark.seq: SQLITE_CONSTRAINT"}"#,
+                ("retry", "guard"),
+            ),
             (500, r#"{"error":"something new"}"#, ("retry", "internal")),
             (500, r#"{"error":"statement too long: SQLITE_TOOBIG"}"#, ("reject", "too_large")),
         ];

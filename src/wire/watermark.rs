@@ -78,7 +78,7 @@ pub fn stage_large(origin: &str, value: &LargeValue, max_bytes: usize) -> Vec<St
         if part == 0 {
             let _ = write!(
                 sql,
-                "INSERT OR REPLACE INTO {VALUE_TABLE} (id,origin,parts,v) VALUES ({id},'{origin}',1,"
+                "INSERT OR IGNORE INTO {VALUE_TABLE} (id,origin,parts,v) VALUES ({id},'{origin}',1,"
             );
             push_literal(&mut sql, piece);
             sql.push(')');

@@ -1,0 +1,224 @@
+//! Whatever the network does, each write is applied once, in order, and its outcome is true.
+
+mod common;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use afterquery::{
+    config::{Config, OnReject, ReplicaConfig},
+    engine::{Engine, ParameterSet, Values, draft, render},
+    journal::Pending,
+    outcome::Status,
+    sql::{Parameters, Value},
+    wire::Endpoint,
+    write::Write,
+};
+use common::Server;
+use proptest::prelude::*;
+
+const SCHEMA: &str = "CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n >= 0));
+    INSERT INTO counter VALUES (1, 0), (2, 0);
+    CREATE TABLE log (at INTEGER PRIMARY KEY AUTOINCREMENT, entry INTEGER NOT NULL);
+    CREATE TABLE once (entry INTEGER PRIMARY KEY, body);";
+
+/// One write of a test.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Not idempotent, with its place in the order.
+    Count,
+    /// Two statements that belong together.
+    Pair,
+    /// Breaks a constraint.
+    Bad,
+    /// Its second statement breaks a constraint, after a first that does not.
+    HalfBad,
+    /// A value larger than any text may be.
+    Large(usize),
+    /// More statements than fit in one text.
+    Long,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => Just(Step::Count),
+        6 => Just(Step::Pair),
+        2 => Just(Step::Bad),
+        2 => Just(Step::HalfBad),
+        1 => (1..150_000usize).prop_map(Step::Large),
+        1 => Just(Step::Long),
+    ]
+}
+
+struct NoParameters;
+
+impl ParameterSet for NoParameters {
+    fn count(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn statement(&self, _first: u32) -> Box<dyn Parameters + '_> {
+        struct None;
+        impl Parameters for None {
+            fn bind(&self, _: &afterquery::sql::Hole, _: &mut dyn FnMut(Value<'_>)) -> Result<(), String> {
+                Err("no parameters".into())
+            }
+        }
+        Box::new(None)
+    }
+}
+
+/// Two values for a statement.
+struct Two<'a>(i64, &'a [u8]);
+
+impl ParameterSet for Two<'_> {
+    fn count(&self) -> Option<usize> {
+        Some(2)
+    }
+
+    fn statement(&self, _first: u32) -> Box<dyn Parameters + '_> {
+        struct Of<'a>([Value<'a>; 2]);
+        impl Parameters for Of<'_> {
+            fn bind(
+                &self,
+                hole: &afterquery::sql::Hole,
+                take: &mut dyn FnMut(Value<'_>),
+            ) -> Result<(), String> {
+                self.0.as_slice().bind(hole, take)
+            }
+        }
+        Box::new(Of([Value::Integer(self.0), Value::Blob(self.1)]))
+    }
+}
+
+impl Step {
+    fn submit(&self, engine: &Engine, number: usize) -> Arc<Write> {
+        let log = format!("INSERT INTO log (entry) VALUES ({number})");
+        let sql = match self {
+            Self::Count => format!("UPDATE counter SET n = n + 1 WHERE id = 1; {log}"),
+            Self::Pair => format!("UPDATE counter SET n = n + 1; {log}"),
+            Self::Bad => "UPDATE counter SET n = -1".into(),
+            Self::HalfBad => format!("{log}; UPDATE counter SET n = -1"),
+            Self::Large(_) => format!("INSERT INTO once VALUES (?, ?); {log}"),
+            Self::Long => {
+                let filler = "UPDATE counter SET n = n + 1 WHERE id = 2 AND '' <> 'a text that takes room';";
+                filler.repeat(1_500) + &log
+            }
+        };
+        let plan = engine.plan(&sql);
+        let mut statements = Vec::new();
+        let rendered = match self {
+            Self::Large(size) => {
+                let bytes = vec![number as u8; *size];
+                render(&plan, Values::One(&Two(number as i64, &bytes)), &mut statements)
+            }
+            _ => render(&plan, Values::One(&NoParameters), &mut statements),
+        };
+        engine.submit(draft(rendered.map(|()| statements), plan.targets(), None))
+    }
+
+    fn is_good(&self) -> bool {
+        !matches!(self, Self::Bad | Self::HalfBad)
+    }
+
+    fn counts(&self) -> (i64, i64) {
+        match self {
+            Self::Count => (1, 0),
+            Self::Pair => (1, 1),
+            Self::Long => (0, 1_500),
+            Self::Bad | Self::HalfBad | Self::Large(_) => (0, 0),
+        }
+    }
+}
+
+fn config(servers: &[Server]) -> Config {
+    let replica = |server: &Server| ReplicaConfig {
+        name: server.url(),
+        endpoint: Endpoint::new(&server.url(), Some("token")).unwrap(),
+        tables: None,
+        max_lag: Pending { writes: 100_000, bytes: 1 << 30 },
+    };
+    Config {
+        replicas: servers.iter().map(replica).collect(),
+        ddl: false,
+        on_reject: OnReject::DeadLetter,
+        max_pending: Pending { writes: 100_000, bytes: 1 << 30 },
+        max_dead_letters: 1_000,
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(5),
+        retry_base: Duration::from_micros(10),
+        retry_max: Duration::from_micros(200),
+    }
+}
+
+fn deliver(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let servers = runtime.block_on(async {
+        let worst = Server::start(SCHEMA, seed, fault_percent, rolls_back).await;
+        let plain = Server::start(SCHEMA, seed, 0, rolls_back).await;
+        [worst, plain]
+    });
+    let engine = Engine::start(config(&servers), Box::new(|_| {})).unwrap();
+    let writes: Vec<_> = steps.iter().enumerate().map(|(at, step)| step.submit(&engine, at)).collect();
+    let flushed = engine.flush(Some(Instant::now() + Duration::from_secs(60)), || false);
+    assert!(flushed, "not settled: {:?}", engine.shared().status[0].condition());
+    // What the network still holds back must change nothing any more.
+    servers[0].calm();
+
+    for server in &servers {
+        let applied = |step: &Step| step.is_good() || (matches!(step, Step::HalfBad) && !rolls_back);
+        let expected: Vec<_> = (0..steps.len() as i64).filter(|&at| applied(&steps[at as usize])).collect();
+        assert_eq!(server.query::<i64>("SELECT entry FROM log ORDER BY at"), expected, "order");
+        let sums = steps.iter().map(Step::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        assert_eq!(server.query::<i64>("SELECT n FROM counter ORDER BY id"), [sums.0, sums.1], "counts");
+        let wrong = "SELECT count(*) FROM once WHERE typeof(body) <> 'blob' OR hex(substr(body, 1, 1)) <> printf('%02X', entry % 256)";
+        assert_eq!(server.query::<i64>(wrong), [0], "large values");
+        assert_eq!(server.query::<Option<i64>>("SELECT sum(length(body)) FROM once"), [large_bytes(steps)]);
+    }
+    for (step, write) in steps.iter().zip(&writes) {
+        let outcomes = write.settlement.outcomes();
+        assert_eq!(outcomes.len(), 2);
+        for outcome in outcomes {
+            let fulfilled = matches!(outcome.status, Status::Fulfilled { .. });
+            assert_eq!(fulfilled, step.is_good(), "{step:?}: {outcome:?}");
+        }
+    }
+    assert!(engine.close(Some(Instant::now() + Duration::from_secs(5)), || false));
+    assert_eq!(
+        servers[1].query::<i64>("SELECT count(*) FROM tmp_afterquery_value"),
+        [0],
+        "nothing staged is left"
+    );
+}
+
+fn large_bytes(steps: &[Step]) -> Option<i64> {
+    let sizes = steps.iter().filter_map(|step| match step {
+        Step::Large(size) => Some(*size as i64),
+        _ => None,
+    });
+    sizes.reduce(|a, b| a + b)
+}
+
+#[test]
+fn a_calm_network_delivers_everything() {
+    let steps =
+        [Step::Count, Step::Pair, Step::Bad, Step::HalfBad, Step::Large(100_000), Step::Long, Step::Count];
+    deliver(&steps, 1, 0, false);
+    deliver(&steps, 1, 0, true);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_worst_network_delivers_everything_once_and_in_order(
+        steps in prop::collection::vec(step(), 1..60),
+        seed: u64,
+        fault_percent in 0u8..60,
+        rolls_back: bool,
+    ) {
+        deliver(&steps, seed, fault_percent, rolls_back);
+    }
+}
