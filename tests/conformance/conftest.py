@@ -66,3 +66,10 @@ def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplicaProce
     """A replica of the test's own, to be killed."""
     with _process(request.param, tmp_path / "replica") as process:
         yield process
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Half of the suite is missing without the engine, and that must not go unnoticed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(workerd.NOT_TESTED in str(report.longrepr) for report in skipped):
+        terminalreporter.write_sep("!", workerd.NOT_TESTED, red=True, bold=True)

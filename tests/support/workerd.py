@@ -19,6 +19,8 @@ WORKER = Path(__file__).parents[1] / "workerd"
 
 INSTALL_SECONDS = 300.0
 
+NOT_TESTED = "NOT TESTED ON THE REAL STORAGE ENGINE"
+
 
 class UnavailableError(Exception):
     """There is no workerd here, and why."""
@@ -58,7 +60,7 @@ def require() -> None:
     try:
         binary()
     except UnavailableError as error:
-        reason = f"NOT TESTED ON THE REAL STORAGE ENGINE: {error}"
+        reason = f"{NOT_TESTED}: {error}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

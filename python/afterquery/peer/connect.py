@@ -70,8 +70,7 @@ def _open(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         # Used by one thread at a time, and closed by another.
         check_same_thread=False,
-        # Replicated texts hardly repeat; and a cached statement is not shown to the authorizer
-        # again, so that a request could run the peer's own COMMIT.
+        # Replicated texts hardly repeat.
         cached_statements=0,
     )
     connection.text_factory = text

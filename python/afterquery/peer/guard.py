@@ -43,12 +43,16 @@ class Guard:
             # Python sets limits from 3.11 on.
             if hasattr(connection, "setlimit"):
                 connection.setlimit(getattr(sqlite3, name), value)
-        connection.set_authorizer(self._authorize)
+        self._connection = connection
+        self.rest()
 
     def watch(self, text: str) -> None:
         """From here to `rest` the statements are those of a request."""
         self._text = text
         self._own = self.refused_transaction = self.changed_settings = False
+        # Setting it anew makes SQLite compile again, and so ask again, whatever Python 3.10 keeps
+        # in a cache that cannot be turned off there: a request could run the peer's own COMMIT.
+        self._connection.set_authorizer(self._authorize)
 
     def rest(self) -> None:
         """From here the statements are the peer's own."""

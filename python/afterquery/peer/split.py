@@ -1,42 +1,55 @@
-"""One import point for the splitter, so that everybody agrees on where a statement ends.
-
-The pieces of a text concatenate back to it. Each ends right after its semicolon; the last may be
-anything that has none: a statement, white space, a comment.
-"""
+"""A text as its statements, and what comes after the last of them."""
 
 from __future__ import annotations
 
 import re
 
-try:
-    from afterquery._core import split_statements
-except ImportError:
-    from afterquery.peer._split import split_statements
+from afterquery._core import split_statements
 
-__all__ = ["split", "split_statements"]
+__all__ = ["split"]
 
-# What SQLite skips: its white space (not Python's), empty statements, comments.
-_SKIPPED = re.compile(r"[ \t\n\f\r;]+|--[^\n]*|/\*(?:.*?\*/|.*)", re.DOTALL)
-_WHITE_SPACE = " \t\n\f\r"
+# What SQLite skips: its own white space, which is not Python's, and comments.
+_SPACE = " \t\n\f\r\ufeff"
+_SKIPPED = re.compile(rf"[{_SPACE}]+|--[^\n]*|/\*(?:.*?\*/|.*)", re.DOTALL)
 
 
 def split(text: str) -> tuple[list[str], bool]:
-    """The statements of a text, and whether something that is no statement follows the last."""
-    pieces = split_statements(text)
-    while pieces and not pieces[-1].strip(_WHITE_SPACE):
-        pieces.pop()
-    if pieces and _is_nothing(pieces[-1]):
-        pieces.pop()
-        return pieces, True
-    return pieces, not pieces
+    """The statements, and whether something that is none follows the last one's semicolon.
+
+    That is a comment or another semicolon; the engine takes it for a statement that is missing.
+    """
+    statements = split_statements(text)
+    if not statements:
+        return [], True
+    return statements, _goes_on(_tail(text, statements))
 
 
-def _is_nothing(text: str) -> bool:
-    # Step by step: as one pattern it would try every way to divide a row of dashes.
+def _tail(text: str, statements: list[str]) -> str:
+    """What follows the last statement."""
+    if "--" not in text and "/*" not in text:
+        # Without comments nothing after it can look like it.
+        return text[text.rindex(statements[-1]) + len(statements[-1]) :]
     at = 0
-    while at < len(text):
-        skipped = _SKIPPED.match(text, at)
-        if skipped is None:
-            return False
-        at = skipped.end()
-    return True
+    for statement in statements:
+        # Between two statements there is nothing but what SQLite skips.
+        while at < len(text) and not text.startswith(statement, at):
+            at = _skip(text, at)
+        at += len(statement)
+    return text[at:]
+
+
+def _goes_on(tail: str) -> bool:
+    at = 0
+    ended = False
+    while at < len(tail):
+        if ended and tail[at] not in _SPACE:
+            return True
+        ended = ended or tail[at] == ";"
+        at = _skip(tail, at)
+    return False
+
+
+def _skip(text: str, at: int) -> int:
+    """Where the piece that starts here ends; it is white space, a comment or a semicolon."""
+    skipped = _SKIPPED.match(text, at)
+    return at + 1 if skipped is None else skipped.end()
