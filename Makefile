@@ -60,7 +60,7 @@ $(VENV)/.deps: pyproject.toml
 
 # Keyed by the profile, so that a `PROFILE=dev` build never passes for a release build.
 $(VENV)/.core: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST)
-	$(BIN)/maturin develop --profile $(PROFILE) --extras peer,fastapi,demo
+	PIP_QUIET=1 $(BIN)/maturin develop --profile $(PROFILE) --extras peer,fastapi,demo
 	@touch $@
 
 $(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
@@ -68,5 +68,5 @@ $(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
 	@touch $@
 
 $(WHEELS)/.built: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST) $(PYFILES)
-	$(BIN)/maturin build --profile $(PROFILE) --out $(WHEELS)
+	$(BIN)/maturin build --interpreter $(BIN)/python --profile $(PROFILE) --out $(WHEELS)
 	@touch $@
