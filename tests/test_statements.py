@@ -634,6 +634,15 @@ def test_executemany_without_rows_is_nothing(world: World) -> None:
     assert [s.rejected for s in after.replicas] == [s.rejected for s in before.replicas]
 
 
+def test_the_count_of_rows_is_right_after_a_full_text_write(seeded: World) -> None:
+    """FTS5 writes what it has gathered whenever a savepoint opens, which counts as changes too."""
+    with seeded.replicator.transaction() as transaction:
+        for sql in ("INSERT INTO papers (title) VALUES ('new')", "UPDATE users SET score = 1"):
+            transaction.after_query(sql, None, seeded.primary.run(sql))
+    fulfilled(transaction.replication)
+    assert_same(seeded.primary, *seeded.replicas)
+
+
 LIMITED = [
     Case("update limit", "UPDATE users SET score = 0 ORDER BY id DESC LIMIT 2"),
     Case("delete limit", "DELETE FROM log WHERE n > 0 ORDER BY n DESC LIMIT ? OFFSET ?", (2, 1)),
@@ -664,8 +673,10 @@ DDL = [
     "ALTER TABLE made RENAME COLUMN a TO c",
     "UPDATE made SET c = c || '!'",
     "CREATE VIEW seen AS SELECT c FROM made",
-    "CREATE TRIGGER noted AFTER INSERT ON made WHEN new.b = 9 BEGIN"
-    " UPDATE made SET c = 'trigger; end' WHERE b = 7; DELETE FROM made WHERE b = 8; END",
+    (
+        "CREATE TRIGGER noted AFTER INSERT ON made WHEN new.b = 9 BEGIN"
+        " UPDATE made SET c = 'trigger; end' WHERE b = 7; DELETE FROM made WHERE b = 8; END"
+    ),
     "INSERT INTO made (c, b) VALUES ('fires', 9)",
     "DROP TRIGGER noted",
     "INSERT INTO made (c, b) VALUES ('silent', 9)",
