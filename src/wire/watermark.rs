@@ -272,15 +272,13 @@ impl BatchBuilder {
              ON CONFLICT (origin) DO UPDATE SET seq=excluded.seq,step=excluded.step,chain=excluded.chain,changes=''"
         );
         sql.push_str(&self.tail);
-        if self.large.is_empty() {
-            sql.push_str(" RETURNING seq,step,chain,changes");
-        } else {
-            let _ = write!(
-                sql,
-                ";{};SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}",
-                drop_large(self.large.iter().map(|value| value.id))
-            );
+        if !self.large.is_empty() {
+            sql.push(';');
+            sql.push_str(&drop_large(self.large.iter().map(|value| value.id)));
         }
+        // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
+        // what `changes()` says.
+        let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
         Batch { sql, writes: self.writes, last: self.last, chain, large: self.large }
     }
 }
