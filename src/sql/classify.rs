@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::determinism::Reason;
 use super::scan::Scan;
 use super::statement::{Head, head};
 
@@ -50,6 +51,9 @@ pub struct Statement {
     pub returning: Option<usize>,
     /// Its placeholders, in source order.
     pub placeholders: Box<[Placeholder]>,
+    /// What in it may differ on a replica, in source order; empty if nothing does. Looked for in
+    /// reads, writes and CREATE TABLE … AS.
+    pub reasons: Box<[Reason]>,
 }
 
 /// A `?`, `?N`, `:name`, `@name` or `$name` in a statement.
@@ -127,5 +131,17 @@ fn statement(scan: &mut Scan<'_>) -> Statement {
         table.map(|name| scan.unquoted(name)),
         savepoint.map(|name| scan.unquoted(name)),
     );
-    Statement { kind, verb, schema, table, savepoint, temp, span, returning, placeholders }
+    let reasons = reasons(scan, kind, verb);
+    Statement { kind, verb, schema, table, savepoint, temp, span, returning, placeholders, reasons }
+}
+
+fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str) -> Box<[Reason]> {
+    let of_clauses = if kind == Kind::Write { scan.clauses.reason(verb) } else { None };
+    let mut reasons = std::mem::take(&mut scan.reasons);
+    if kind == Kind::Unknown {
+        return Box::default();
+    }
+    reasons.extend(of_clauses);
+    reasons.sort_by_key(|reason| reason.span.start);
+    reasons.into_boxed_slice()
 }

@@ -2,6 +2,10 @@
 
 mod cache;
 mod classify;
+mod determinism;
+mod freeze;
+mod functions;
+mod instant;
 mod literal;
 mod names;
 mod placeholders;
@@ -14,6 +18,8 @@ mod words;
 
 pub use cache::PlanCache;
 pub use classify::{Classification, Kind, Placeholder, Statement, classify};
+pub use determinism::{Nondeterminism, Reason};
+pub use freeze::{FreezeContext, Frozen, freeze};
 pub use literal::{Value, literal_len, push_literal};
 pub use plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip};
 pub use template::{Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE};

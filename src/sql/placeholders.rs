@@ -66,6 +66,11 @@ impl<'a> Placeholders<'a> {
         self.count += 1;
     }
 
+    /// How many were added.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Those found since the last call; numbering begins anew.
     #[inline]
     pub fn take(&mut self) -> Box<[Placeholder]> {

@@ -44,6 +44,7 @@ pub(crate) fn head(scan: &mut Scan<'_>) -> Head {
         scan.expect("PLAN");
     }
     command(scan);
+    scan.noting_calls = false;
     Head::new(Kind::Read, "EXPLAIN")
 }
 
@@ -72,7 +73,12 @@ fn command(scan: &mut Scan<'_>) -> Head {
 }
 
 fn select(scan: &mut Scan<'_>) -> Option<Head> {
-    (scan.eat("SELECT") || scan.eat("VALUES")).then(|| Head::new(Kind::Read, "SELECT"))
+    if !(scan.at("SELECT") || scan.at("VALUES")) {
+        return None;
+    }
+    scan.noting_calls = true;
+    scan.advance();
+    Some(Head::new(Kind::Read, "SELECT"))
 }
 
 fn write(scan: &mut Scan<'_>) -> Option<Head> {
@@ -92,7 +98,12 @@ fn write(scan: &mut Scan<'_>) -> Option<Head> {
     } else {
         return None;
     };
-    Some(Head::new(Kind::Write, verb).named(qualified(scan)))
+    let head = Head::new(Kind::Write, verb).named(qualified(scan));
+    if verb == "INSERT" && scan.eat("AS") {
+        scan.name();
+    }
+    scan.noting_calls = true;
+    Some(head)
 }
 
 fn or_conflict(scan: &mut Scan<'_>) {
@@ -132,7 +143,9 @@ fn common_table(scan: &mut Scan<'_>) {
     } else {
         scan.eat("MATERIALIZED");
     }
+    scan.noting_calls = true;
     scan.parentheses();
+    scan.noting_calls = false;
 }
 
 fn create(scan: &mut Scan<'_>) -> Option<Head> {
@@ -141,7 +154,13 @@ fn create(scan: &mut Scan<'_>) -> Option<Head> {
     }
     let mut head = Head::new(Kind::Ddl, "CREATE");
     head.temp = scan.eat_any(&["TEMP", "TEMPORARY"]);
-    if scan.eat_any(&["TABLE", "VIEW"]) || (scan.eat("VIRTUAL") && scan.eat("TABLE")) {
+    if scan.eat("TABLE") {
+        if_exists(scan);
+        let head = head.named(qualified(scan));
+        scan.noting_calls = scan.eat("AS");
+        return Some(head);
+    }
+    if scan.eat("VIEW") || (scan.eat("VIRTUAL") && scan.eat("TABLE")) {
         if_exists(scan);
         return Some(head.named(qualified(scan)));
     }

@@ -2,6 +2,8 @@
 //!
 //! The rules are those of `sqlite3GetToken()`: <https://sqlite.org/src/file/src/tokenize.c>.
 
+use super::words::is;
+
 /// What a token is, as far as this crate tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenKind {
@@ -170,6 +172,15 @@ impl<'a> Lexer<'a> {
         self.pos = pos;
     }
 
+    /// Whether a name before a `(` stands where no function is called: `AS type(…)` in a CAST,
+    /// `WITH name(…)`.
+    pub fn names_no_function(&self, name: Token) -> bool {
+        let before = self.bytes.get(..name.start).unwrap_or(&[]).trim_ascii_end();
+        let start = before.iter().rposition(|byte| !is_name_byte(*byte)).map_or(0, |at| at + 1);
+        let word = before.get(start..).unwrap_or(&[]);
+        ["AS", "WITH", "RECURSIVE"].iter().any(|keyword| is(word, keyword))
+    }
+
     /// The bytes of a token.
     #[inline(always)]
     pub fn slice(&self, token: Token) -> &'a [u8] {
@@ -177,7 +188,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token. At the end it is `End`, again and again.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Token {
         loop {
             // One space before a token is so common that it gets no turn of its own.

@@ -45,10 +45,14 @@ impl<const SLOTS: usize> Words<SLOTS> {
     }
 }
 
-/// Whether a token is this word, without case.
+/// Whether a token is this word, which is given in upper case, without regard to case.
+///
+/// All bytes are looked at, so that the compiler compares a constant word as one number.
 #[inline(always)]
 pub(crate) fn is(word: &[u8], expected: &str) -> bool {
-    word.eq_ignore_ascii_case(expected.as_bytes())
+    let differs =
+        |(byte, letter): (&u8, u8)| (byte ^ letter) & if letter.is_ascii_uppercase() { !0x20 } else { !0 };
+    word.len() == expected.len() && word.iter().zip(expected.bytes()).map(differs).fold(0, |a, b| a | b) == 0
 }
 
 const fn hash(word: &[u8]) -> usize {
