@@ -160,10 +160,10 @@ def test_a_lone_surrogate_is_refused(peer: Peer) -> None:
     answer = query(peer, "SELECT '\ud800'")
     assert (answer.status, answer.error) == (
         500,
-        "The text is no valid Unicode at character 8.",
+        "the text is no valid Unicode at character 8: SQLITE_MISMATCH",
     )
     body = b'{"sql": "SELECT ?", "params": ["\\ud800"]}'
-    assert ask(peer, body).error == "A parameter is no valid Unicode."
+    assert ask(peer, body).error == "a parameter is no valid Unicode: SQLITE_MISMATCH"
 
 
 def test_the_limit_on_a_text_can_be_set(db: Path) -> None:

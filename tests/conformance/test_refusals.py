@@ -26,7 +26,9 @@ NOT_AUTHORIZED = "not authorized: SQLITE_AUTH"
 def test_transaction_control(replica: Client, sql: str) -> None:
     answer = replica.query(sql)
     assert answer.status == 500
-    assert answer.error.startswith("To execute a transaction, please ")
+    assert answer.error.startswith(
+        "To execute a transaction, please use the state.storage.transaction()"
+    )
     assert "instead of the SQL BEGIN TRANSACTION or SAVEPOINT statements" in answer.error
 
 

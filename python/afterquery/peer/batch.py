@@ -21,9 +21,10 @@ _TOO_LONG = "statement too long: SQLITE_TOOBIG"
 _NO_STATEMENT = "SQL code did not contain a statement."
 _WRONG_COUNT = "Wrong number of parameter bindings for SQL query."
 _NOT_LAST = "When executing multiple SQL statements in a single call, only the last statement can "
+# It begins with the words of the engine, by which senders know it.
 _TRANSACTION = (
-    "To execute a transaction, please send its statements as one text instead of the SQL"
-    " BEGIN TRANSACTION or SAVEPOINT statements."
+    "To execute a transaction, please use the state.storage.transaction() API, or here: send its"
+    " statements as one text, instead of the SQL BEGIN TRANSACTION or SAVEPOINT statements."
 )
 _VIOLATED = (
     "The text was rolled back because it left the database in a state where constraints were"
@@ -79,7 +80,9 @@ class Session:
         try:
             size = len(query.sql.encode())
         except UnicodeEncodeError as error:
-            raise SqlError(f"The text is no valid Unicode at character {error.start}.") from None
+            raise SqlError(
+                f"the text is no valid Unicode at character {error.start}: SQLITE_MISMATCH"
+            ) from None
         if size > self._rules.max_sql_bytes:
             raise SqlError(_TOO_LONG)
         if len(query.params) > MAX_PARAMETERS:
@@ -126,7 +129,7 @@ class Session:
                 raise SqlError(_TRANSACTION) from None
             raise SqlError.from_sqlite(error) from None
         except UnicodeEncodeError:
-            raise SqlError("A parameter is no valid Unicode.") from None
+            raise SqlError("a parameter is no valid Unicode: SQLITE_MISMATCH") from None
 
     def _reset(self) -> None:
         # On StarbaseDB a setting stays until the engine happens to restart; here it ends with the

@@ -27,7 +27,9 @@ def _bind(number: int, value: object) -> Bound:
     if isinstance(value, int):
         return _real(value)
     # StarbaseDB stores the words "[object Object]"; a replica must not.
-    raise RequestError(500, f"Parameter {number} is no string, number, boolean or null.")
+    raise RequestError(
+        500, f"parameter {number} is no string, number, boolean or null: SQLITE_MISMATCH"
+    )
 
 
 def _real(value: int) -> float:
