@@ -8,7 +8,7 @@ use pyo3::{
     sync::PyOnceLock,
     types::{
         PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMapping, PyNone,
-        PySequence, PyString, PyTuple,
+        PyString, PyTuple,
     },
 };
 
@@ -22,7 +22,7 @@ pub enum PyParameters<'a, 'py> {
     None,
     Tuple(&'a Bound<'py, PyTuple>),
     List(&'a Bound<'py, PyList>),
-    Sequence(&'a Bound<'py, PySequence>),
+    Sequence(&'a Bound<'py, PyAny>),
     Mapping(&'a Bound<'py, PyAny>),
     Unusable(String),
 }
@@ -38,13 +38,10 @@ impl<'a, 'py> PyParameters<'a, 'py> {
             Self::List(list)
         } else if params.is_exact_instance_of::<PyDict>() {
             Self::Mapping(params)
-        } else if let Ok(sequence) = params.cast::<PySequence>()
-            && !params.is_instance_of::<PyString>()
-            && !params.is_instance_of::<PyBytes>()
-        {
-            Self::Sequence(sequence)
         } else if params.cast::<PyMapping>().is_ok() {
             Self::Mapping(params)
+        } else if is_sequence(params) {
+            Self::Sequence(params)
         } else {
             Self::Unusable(format!("params must be a sequence or a mapping, not {}", type_name(params)))
         }
@@ -83,6 +80,13 @@ impl<'a, 'py> PyParameters<'a, 'py> {
             }
         })
     }
+}
+
+/// Whether `sqlite3` would read `params` by position: whatever has items by number, a str included.
+fn is_sequence(params: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the pointer is a live object, and the GIL is held. PyO3's own check is narrower: it asks for
+    // `collections.abc.Sequence`.
+    unsafe { pyo3::ffi::PySequence_Check(params.as_ptr()) == 1 }
 }
 
 impl ParameterSet for PyParameters<'_, '_> {
