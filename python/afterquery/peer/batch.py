@@ -20,6 +20,7 @@ from afterquery.peer.split import split
 _TOO_LONG = "statement too long: SQLITE_TOOBIG"
 _NO_STATEMENT = "SQL code did not contain a statement."
 _WRONG_COUNT = "Wrong number of parameter bindings for SQL query."
+_NO_UNICODE = "the text is no valid Unicode"
 _NOT_LAST = "When executing multiple SQL statements in a single call, only the last statement can "
 # It begins with the words of the engine, by which senders know it.
 _TRANSACTION = (
