@@ -65,10 +65,14 @@ def _exact(column: str) -> str:
 
 def _decoded(row: Row) -> Row:
     """The same row as a reader of a failed test wants to see it."""
-    return tuple(
-        bytes.fromhex(value).decode() if kind == "text" else (kind, value)
-        for kind, value in zip(row[::2], row[1::2], strict=True)
-    )
+    return tuple(_value(kind, value) for kind, value in zip(row[::2], row[1::2], strict=True))
+
+
+def _value(kind: str, value: Any) -> Any:
+    if kind == "text":
+        return bytes.fromhex(value).decode(errors="surrogateescape")
+    # JSON knows no difference between 5 and 5.0; infinities are words.
+    return kind, float(value) if kind == "real" else value
 
 
 class Primary:
