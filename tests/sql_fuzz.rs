@@ -143,7 +143,7 @@ fn many_names_are_numbered_in_linear_time() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text(sql in any::<String>()) {

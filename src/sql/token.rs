@@ -173,12 +173,20 @@ impl<'a> Lexer<'a> {
     }
 
     /// Whether a name before a `(` stands where no function is called: `AS type(…)` in a CAST,
-    /// `WITH name(…)`.
+    /// `WITH name(…)`, and `FROM table(…)`, a virtual table's hidden columns.
     pub fn names_no_function(&self, name: Token) -> bool {
-        let before = self.bytes.get(..name.start).unwrap_or(&[]).trim_ascii_end();
+        let before = self.word_before(name.start);
+        match self.slice(before) {
+            word if is(word, "FROM") => !is(self.slice(self.word_before(before.start)), "DISTINCT"),
+            word => ["AS", "JOIN", "WITH", "RECURSIVE"].iter().any(|keyword| is(word, keyword)),
+        }
+    }
+
+    /// The word before an offset, if only spaces stand between; else empty.
+    fn word_before(&self, offset: usize) -> Token {
+        let before = self.bytes.get(..offset).unwrap_or(&[]).trim_ascii_end();
         let start = before.iter().rposition(|byte| !is_name_byte(*byte)).map_or(0, |at| at + 1);
-        let word = before.get(start..).unwrap_or(&[]);
-        ["AS", "WITH", "RECURSIVE"].iter().any(|keyword| is(word, keyword))
+        Token { kind: TokenKind::Word, start, end: before.len() }
     }
 
     /// The bytes of a token.
