@@ -74,7 +74,7 @@ def rows(query: Query, table: str) -> Counter[Row]:
     while not pages or len(pages[-1]) == PAGE:
         page = f"LIMIT {PAGE} OFFSET {len(pages) * PAGE}"
         pages.append(query(f"SELECT {values} FROM {name} ORDER BY {order} {page}"))
-    return Counter(chain.from_iterable(pages))
+    return Counter(tuple(map(same_digits, row)) for row in chain.from_iterable(pages))
 
 
 def exact(column: str) -> str:
@@ -82,6 +82,12 @@ def exact(column: str) -> str:
     name = quoted(column, '"')
     kind = f"typeof({name})"
     return f"{kind} || ' ' || CASE {kind} WHEN 'text' THEN hex({name}) ELSE quote({name}) END"
+
+
+def same_digits(value: str) -> str:
+    """Versions of SQLite write the same float in different digits, and infinity as 9.0e+999."""
+    kind, _, digits = value.partition(" ")
+    return f"real {float(digits)!r}" if kind == "real" else value
 
 
 def quoted(text: str, mark: str = "'") -> str:
