@@ -1,13 +1,18 @@
 //! SQL in: what a text does, which table it writes, and where its parameters are.
 
+mod body;
+mod bytes;
 mod cache;
 mod classify;
+mod clock_call;
 mod determinism;
 mod freeze;
 mod functions;
 mod instant;
 mod literal;
 mod names;
+mod note;
+mod occurrence;
 mod placeholders;
 mod plan;
 mod scan;
