@@ -168,9 +168,9 @@ def prepare(schema: str, *processes: ReplicaProcess) -> None:
         process.client().run(schema)
 
 
-def replica(process: ReplicaProcess, **settings: Any) -> Replica:
-    """The replica under its process's name."""
-    return Replica(process.url, **{"name": process.name, **settings})
+def replica(process: ReplicaProcess, *, url: str | None = None, **settings: Any) -> Replica:
+    """The replica under its process's name; at `url` where something stands in between."""
+    return Replica(url or process.url, **{"name": process.name, **settings})
 
 
 def connect(*targets: ReplicaProcess | Replica | str, **settings: Any) -> Replicator:
