@@ -9,8 +9,8 @@ impl Scan<'_> {
     ///
     /// It notes what stepping would note, but looks at bytes, not tokens, where a byte tells enough.
     pub fn rest(&mut self) {
-        let mut here = Here { pos: self.token.end, ..self.here() };
-        while !self.token.is_stop() {
+        let mut here = Here { pos: self.token().end, ..self.here() };
+        while !self.token().is_stop() {
             if !self.clock_calls.is_empty() {
                 here = self.step_from(here);
                 continue;
@@ -63,7 +63,7 @@ impl Scan<'_> {
     }
 
     fn here(&self) -> Here {
-        let Token { kind, start, end } = self.token;
+        let Token { kind, start, end } = self.token();
         let is_name = matches!(kind, TokenKind::Word | TokenKind::Quoted);
         let name_end = if is_name { end } else { 0 };
         Here { pos: self.lexer.pos(), word: start, name_end, end, depth: self.depth, at_term: self.at_term }
@@ -76,7 +76,7 @@ impl Scan<'_> {
             b'"' | b'`' | b'[' => TokenKind::Quoted,
             _ => TokenKind::Word,
         };
-        self.token = Token { kind, start: here.word, end: here.end };
+        self.set_token(Token { kind, start: here.word, end: here.end });
         self.depth = here.depth;
         self.at_term = here.at_term;
         self.step();

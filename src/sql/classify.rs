@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::determinism::Reason;
 use super::scan::Scan;
 use super::statement::{Head, head};
+use super::token::Token;
 
 /// What a statement does to a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,21 +119,24 @@ pub fn classify(sql: &str) -> Classification {
 }
 
 fn statement(scan: &mut Scan<'_>) -> Statement {
-    let start = scan.token.start;
-    let head = head(scan);
+    let start = scan.token().start;
+    let Head { kind, verb, temp } = head(scan);
     scan.rest();
-    let span = start..scan.last_end;
-    let placeholders = scan.placeholders.take();
-    let head = if scan.malformed { head.unknown() } else { head };
-    let Head { kind, verb, schema, table, savepoint, temp } = head;
-    let returning = scan.returning.filter(|_| kind == Kind::Write);
-    let (schema, table, savepoint) = (
-        schema.map(|name| scan.unquoted(name)),
-        table.map(|name| scan.unquoted(name)),
-        savepoint.map(|name| scan.unquoted(name)),
-    );
-    let reasons = reasons(scan, kind, verb);
-    Statement { kind, verb, schema, table, savepoint, temp, span, returning, placeholders, reasons }
+    let is_known = !scan.malformed;
+    let kind = if is_known { kind } else { Kind::Unknown };
+    let name = |token: Option<Token>| token.filter(|_| is_known).map(|token| scan.unquoted(token));
+    Statement {
+        kind,
+        verb,
+        schema: name(scan.names.schema),
+        table: name(scan.names.table),
+        savepoint: name(scan.names.savepoint),
+        temp: temp && is_known,
+        span: start..scan.last_end,
+        returning: scan.returning.filter(|_| kind == Kind::Write),
+        placeholders: scan.placeholders.take(),
+        reasons: reasons(scan, kind, verb),
+    }
 }
 
 fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str) -> Box<[Reason]> {

@@ -12,14 +12,14 @@ impl Scan<'_> {
     #[inline(always)]
     pub(super) fn note(&mut self) {
         let in_clock_call = !self.clock_calls.is_empty();
-        match self.token.kind {
+        match self.token().kind {
             TokenKind::Word => self.note_word(),
             TokenKind::Comma => self.at_term = self.depth == self.list,
             TokenKind::Open => self.note_open(),
             TokenKind::Close => self.note_close(),
             TokenKind::Sign => {}
             TokenKind::Variable => {
-                let numbered = self.placeholders.add(self.sql.as_bytes(), self.token, self.at_term);
+                let numbered = self.placeholders.add(self.sql.as_bytes(), self.token(), self.at_term);
                 self.malformed |= !numbered;
                 self.at_term = false;
             }
@@ -33,8 +33,8 @@ impl Scan<'_> {
 
     fn note_open(&mut self) {
         self.depth += 1;
-        if self.noting_calls && matches!(self.previous.kind, TokenKind::Word | TokenKind::Quoted) {
-            self.note_call(self.previous);
+        if self.noting_calls && matches!(self.previous().kind, TokenKind::Word | TokenKind::Quoted) {
+            self.note_call(self.previous());
         }
     }
 
@@ -46,7 +46,7 @@ impl Scan<'_> {
         let what = match function {
             Function::Pure => return,
             Function::Clock { first, last } => {
-                let call = ClockCall::new(self.token.start, self.depth, first, last);
+                let call = ClockCall::new(self.token().start, self.depth, first, last);
                 return self.clock_calls.push(call);
             }
             Function::Random | Function::RandomBlob => Nondeterminism::Random,
@@ -61,17 +61,18 @@ impl Scan<'_> {
     }
 
     fn note_in_clock_call(&mut self) {
-        let (text, before) = (self.lexer.slice(self.token), self.lexer.slice(self.previous));
+        let token = self.token();
+        let (text, before) = (self.lexer.slice(self.token()), self.lexer.slice(self.previous()));
         let Some(call) = self.clock_calls.last_mut() else { return };
-        match self.token.kind {
-            TokenKind::Open if call.open == self.token.start => {}
+        match token.kind {
+            TokenKind::Open if call.open == token.start => {}
             TokenKind::Comma if self.depth == call.depth => call.end_argument(before, &mut self.reasons),
             TokenKind::Close if self.depth < call.depth => {
                 if let Some(call) = self.clock_calls.pop() {
-                    call.end(self.token.start, before, &mut self.reasons);
+                    call.end(token.start, before, &mut self.reasons);
                 }
             }
-            _ => call.take(self.token, text, self.placeholders.count(), &mut self.reasons),
+            _ => call.take(token, text, self.placeholders.count(), &mut self.reasons),
         }
     }
 
@@ -110,27 +111,27 @@ impl Scan<'_> {
         match word.len() {
             4 if is(word, "FROM") => self.clauses.from = true,
             5 if is(word, "ORDER") => self.clauses.order = true,
-            5 if is(word, "LIMIT") => self.clauses.limit = Some(self.token),
-            6 if is(word, "SELECT") => self.clauses.select = Some(self.token),
+            5 if is(word, "LIMIT") => self.clauses.limit = Some(self.token()),
+            6 if is(word, "SELECT") => self.clauses.select = Some(self.token()),
             // It is reserved since SQLite 3.35: unquoted, it is no column's name.
-            9 if is(word, "RETURNING") => self.returning = Some(self.token.start),
+            9 if is(word, "RETURNING") => self.returning = Some(self.token().start),
             _ => {}
         }
     }
 
     fn note_clock_keyword(&mut self, word: &[u8]) {
-        let before = self.lexer.slice(self.previous);
+        let before = self.lexer.slice(self.previous());
         let is_name = before == b"." || is(before, "AS") || is(before, "SET");
         let is_clock = is(word, "CURRENT_TIMESTAMP") || is(word, "CURRENT_DATE") || is(word, "CURRENT_TIME");
         if is_clock && !is_name {
-            let Token { start, end, .. } = self.token;
+            let Token { start, end, .. } = self.token();
             let reason = Reason { what: Nondeterminism::Clock, span: start..end, site: Site::Keyword };
             self.reasons.push(reason);
         }
     }
 
     fn note_by(&mut self) {
-        let before = self.lexer.slice(self.previous);
+        let before = self.lexer.slice(self.previous());
         if !(is(before, "ORDER") || is(before, "GROUP")) {
             self.at_term = false;
             return;

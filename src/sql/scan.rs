@@ -11,13 +11,24 @@ use super::words::{RESERVED, is};
 /// The depth of no list.
 pub(super) const NO_LIST: u32 = u32::MAX;
 
-/// A cursor over a text's tokens. `token` is the one being looked at.
+/// The names a statement's beginning gives.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Names {
+    pub schema: Option<Token>,
+    pub table: Option<Token>,
+    pub savepoint: Option<Token>,
+}
+
+/// A cursor over a text's tokens.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     pub(super) sql: &'a str,
     pub(super) lexer: Lexer<'a>,
-    pub token: Token,
-    pub(super) previous: Token,
+    /// The token being looked at and the one before it, which take turns in place: copying what was
+    /// just written costs more than reading a token does.
+    tokens: [Token; 2],
+    current: usize,
+    pub names: Names,
     pub placeholders: Placeholders<'a>,
     /// The statement is not SQL: an illegal token, unbalanced parentheses, a wrong beginning.
     pub malformed: bool,
@@ -46,8 +57,9 @@ impl<'a> Scan<'a> {
         Self {
             sql,
             lexer: Lexer::new(sql),
-            token: Token { kind: TokenKind::Semi, start: 0, end: 0 },
-            previous: Token { kind: TokenKind::Semi, start: 0, end: 0 },
+            tokens: [Token { kind: TokenKind::Semi, start: 0, end: 0 }; 2],
+            current: 0,
+            names: Names::default(),
             placeholders: Placeholders::default(),
             malformed: false,
             returning: None,
@@ -67,6 +79,7 @@ impl<'a> Scan<'a> {
     pub fn begin(&mut self) -> bool {
         self.malformed = false;
         self.returning = None;
+        self.names = Names::default();
         self.noting_calls = false;
         self.clauses = Clauses::default();
         self.clock_calls.clear();
@@ -74,21 +87,38 @@ impl<'a> Scan<'a> {
         self.list = NO_LIST;
         self.outer_lists.clear();
         self.at_term = false;
-        while self.token.kind == TokenKind::Semi {
+        while self.token().kind == TokenKind::Semi {
             self.step();
         }
-        self.token.kind != TokenKind::End
+        self.token().kind != TokenKind::End
+    }
+
+    /// The token being looked at.
+    #[inline(always)]
+    pub fn token(&self) -> Token {
+        self.tokens[self.current & 1]
+    }
+
+    #[inline(always)]
+    pub(super) fn set_token(&mut self, token: Token) {
+        self.tokens[self.current & 1] = token;
+    }
+
+    /// The token before it.
+    #[inline(always)]
+    pub(super) fn previous(&self) -> Token {
+        self.tokens[self.current & 1 ^ 1]
     }
 
     /// The token's bytes.
     pub fn word(&self) -> &'a [u8] {
-        self.lexer.slice(self.token)
+        self.lexer.slice(self.token())
     }
 
     /// Goes to the next token, unless the statement is over.
     #[inline]
     pub fn advance(&mut self) {
-        if !self.token.is_stop() {
+        if !self.token().is_stop() {
             self.step();
         }
     }
@@ -96,16 +126,17 @@ impl<'a> Scan<'a> {
     /// Goes to the next token, also over a `;`: in a trigger it ends no statement.
     #[inline(never)]
     pub fn step(&mut self) {
-        self.last_end = self.token.end;
-        self.previous = self.token;
-        self.token = self.lexer.next();
+        self.last_end = self.token().end;
+        self.current ^= 1;
+        let token = self.lexer.next();
+        self.set_token(token);
         self.note();
     }
 
     /// Whether the token is this keyword.
     #[inline(always)]
     pub fn at(&self, keyword: &str) -> bool {
-        self.token.kind == TokenKind::Word && is(self.word(), keyword)
+        self.token().kind == TokenKind::Word && is(self.word(), keyword)
     }
 
     /// Steps over a keyword if it stands here.
@@ -129,8 +160,9 @@ impl<'a> Scan<'a> {
     }
 
     /// Steps over a name that must stand here.
+    #[inline(always)]
     pub fn name(&mut self) -> Option<Token> {
-        let token = self.token;
+        let token = self.token();
         let is_name = match token.kind {
             TokenKind::Word => !RESERVED.contains(self.word()),
             TokenKind::Quoted | TokenKind::Text => true,
@@ -151,12 +183,12 @@ impl<'a> Scan<'a> {
 
     /// Steps over a pair of parentheses and what is in it, which must stand here.
     pub fn parentheses(&mut self) {
-        if self.token.kind != TokenKind::Open {
+        if self.token().kind != TokenKind::Open {
             self.malformed = true;
             return;
         }
         let outside = self.depth - 1;
-        while !self.token.is_stop() && self.depth != outside {
+        while !self.token().is_stop() && self.depth != outside {
             self.advance();
         }
         self.advance();

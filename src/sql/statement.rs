@@ -4,34 +4,20 @@
 //! <https://sqlite.org/src/file/src/parse.y>. What does not fit marks the scan as malformed.
 
 use super::classify::Kind;
-use super::scan::Scan;
-use super::token::{Token, TokenKind};
+use super::scan::{Names, Scan};
+use super::token::TokenKind;
 
-/// What the beginning of a statement tells.
-#[derive(Debug)]
+/// What the beginning of a statement tells, besides the names it leaves in the scan.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     pub kind: Kind,
     pub verb: &'static str,
-    pub schema: Option<Token>,
-    pub table: Option<Token>,
-    pub savepoint: Option<Token>,
     pub temp: bool,
 }
 
 impl Head {
     fn new(kind: Kind, verb: &'static str) -> Self {
-        Self { kind, verb, schema: None, table: None, savepoint: None, temp: false }
-    }
-
-    /// What is left of it when the statement turns out not to be SQL.
-    pub fn unknown(self) -> Self {
-        Self::new(Kind::Unknown, self.verb)
-    }
-
-    fn named(mut self, (schema, table): (Option<Token>, Option<Token>)) -> Self {
-        self.schema = schema;
-        self.table = table;
-        self
+        Self { kind, verb, temp: false }
     }
 }
 
@@ -44,12 +30,13 @@ pub(crate) fn head(scan: &mut Scan<'_>) -> Head {
         scan.expect("PLAN");
     }
     command(scan);
+    scan.names = Names::default();
     scan.noting_calls = false;
     Head::new(Kind::Read, "EXPLAIN")
 }
 
 fn command(scan: &mut Scan<'_>) -> Head {
-    if scan.token.kind == TokenKind::Word {
+    if scan.token().kind == TokenKind::Word {
         let first = scan.word().first().map_or(0, u8::to_ascii_uppercase);
         let head = match first {
             b'S' | b'V' => select(scan).or_else(|| savepoint(scan)).or_else(|| other(scan)),
@@ -98,12 +85,12 @@ fn write(scan: &mut Scan<'_>) -> Option<Head> {
     } else {
         return None;
     };
-    let head = Head::new(Kind::Write, verb).named(qualified(scan));
+    qualified(scan);
     if verb == "INSERT" && scan.eat("AS") {
         scan.name();
     }
     scan.noting_calls = true;
-    Some(head)
+    Some(Head::new(Kind::Write, verb))
 }
 
 fn or_conflict(scan: &mut Scan<'_>) {
@@ -119,7 +106,7 @@ fn with(scan: &mut Scan<'_>) -> Option<Head> {
     scan.eat("RECURSIVE");
     while !scan.malformed {
         common_table(scan);
-        if scan.token.kind != TokenKind::Comma {
+        if scan.token().kind != TokenKind::Comma {
             break;
         }
         scan.advance();
@@ -134,7 +121,7 @@ fn with(scan: &mut Scan<'_>) -> Option<Head> {
 /// `name (columns) AS [[NOT] MATERIALIZED] (select)`
 fn common_table(scan: &mut Scan<'_>) {
     scan.name();
-    if scan.token.kind == TokenKind::Open {
+    if scan.token().kind == TokenKind::Open {
         scan.parentheses();
     }
     scan.expect("AS");
@@ -156,23 +143,26 @@ fn create(scan: &mut Scan<'_>) -> Option<Head> {
     head.temp = scan.eat_any(&["TEMP", "TEMPORARY"]);
     if scan.eat("TABLE") {
         if_exists(scan);
-        let head = head.named(qualified(scan));
+        qualified(scan);
         scan.noting_calls = scan.eat("AS");
         return Some(head);
     }
     if scan.eat("VIEW") || (scan.eat("VIRTUAL") && scan.eat("TABLE")) {
         if_exists(scan);
-        return Some(head.named(qualified(scan)));
+        qualified(scan);
+        return Some(head);
     }
     let unique = scan.eat("UNIQUE");
     if scan.eat("INDEX") {
         if_exists(scan);
-        let (schema, _) = qualified(scan);
+        qualified(scan);
         scan.expect("ON");
-        return Some(head.named((schema, scan.name())));
+        scan.names.table = scan.name();
+        return Some(head);
     }
     if !unique && scan.eat("TRIGGER") {
-        return Some(trigger(scan, head));
+        trigger(scan);
+        return Some(head);
     }
     scan.malformed = true;
     Some(head)
@@ -180,35 +170,36 @@ fn create(scan: &mut Scan<'_>) -> Option<Head> {
 
 /// A trigger is one statement up to the END that follows a `;`: the rule of `sqlite3_complete()`,
 /// <https://sqlite.org/src/file/src/complete.c>. A CASE's END follows no `;`.
-fn trigger(scan: &mut Scan<'_>, head: Head) -> Head {
+fn trigger(scan: &mut Scan<'_>) {
     if_exists(scan);
-    let (schema, _) = qualified(scan);
-    while !scan.token.is_stop() && !scan.at("ON") {
+    qualified(scan);
+    let schema = scan.names.schema;
+    while !scan.token().is_stop() && !scan.at("ON") {
         scan.advance();
     }
     scan.expect("ON");
-    let (table_schema, table) = qualified(scan);
-    while !scan.token.is_stop() && !scan.at("BEGIN") {
+    qualified(scan);
+    scan.names.schema = schema.or(scan.names.schema);
+    while !scan.token().is_stop() && !scan.at("BEGIN") {
         scan.advance();
     }
     scan.expect("BEGIN");
     if !scan.malformed {
         trigger_body(scan);
     }
-    head.named((schema.or(table_schema), table))
 }
 
 fn trigger_body(scan: &mut Scan<'_>) {
     loop {
-        while !scan.token.is_stop() {
+        while !scan.token().is_stop() {
             scan.step();
         }
-        if scan.token.kind == TokenKind::End {
+        if scan.token().kind == TokenKind::End {
             scan.malformed = true;
             return;
         }
         scan.step();
-        if scan.eat("END") && scan.token.is_stop() {
+        if scan.eat("END") && scan.token().is_stop() {
             return;
         }
     }
@@ -219,19 +210,20 @@ fn alter(scan: &mut Scan<'_>) -> Option<Head> {
         return None;
     }
     scan.expect("TABLE");
-    Some(Head::new(Kind::Ddl, "ALTER").named(qualified(scan)))
+    qualified(scan);
+    Some(Head::new(Kind::Ddl, "ALTER"))
 }
 
 fn drop_object(scan: &mut Scan<'_>) -> Option<Head> {
     if !scan.eat("DROP") {
         return None;
     }
-    let head = Head::new(Kind::Ddl, "DROP");
     let is_table = scan.eat_any(&["TABLE", "VIEW"]);
     scan.malformed |= !is_table && !scan.eat_any(&["INDEX", "TRIGGER"]);
     if_exists(scan);
-    let (schema, name) = qualified(scan);
-    Some(head.named((schema, name.filter(|_| is_table))))
+    qualified(scan);
+    scan.names.table = scan.names.table.filter(|_| is_table);
+    Some(Head::new(Kind::Ddl, "DROP"))
 }
 
 fn transaction(scan: &mut Scan<'_>) -> Option<Head> {
@@ -248,16 +240,15 @@ fn transaction(scan: &mut Scan<'_>) -> Option<Head> {
     } else {
         return None;
     };
-    let mut head = Head::new(Kind::Txn, verb);
-    if scan.eat("TRANSACTION") && !scan.token.is_stop() && !scan.at("TO") {
+    if scan.eat("TRANSACTION") && !scan.token().is_stop() && !scan.at("TO") {
         scan.name();
     }
     if verb == "ROLLBACK" && scan.eat("TO") {
         scan.eat("SAVEPOINT");
-        head.savepoint = scan.name();
+        scan.names.savepoint = scan.name();
     }
-    scan.malformed |= !scan.token.is_stop();
-    Some(head)
+    scan.malformed |= !scan.token().is_stop();
+    Some(Head::new(Kind::Txn, verb))
 }
 
 fn savepoint(scan: &mut Scan<'_>) -> Option<Head> {
@@ -273,9 +264,9 @@ fn release(scan: &mut Scan<'_>) -> Option<Head> {
 }
 
 fn at_savepoint(scan: &mut Scan<'_>, verb: &'static str) -> Head {
-    let savepoint = scan.name();
-    scan.malformed |= !scan.token.is_stop();
-    Head { savepoint, ..Head::new(Kind::Txn, verb) }
+    scan.names.savepoint = scan.name();
+    scan.malformed |= !scan.token().is_stop();
+    Head::new(Kind::Txn, verb)
 }
 
 fn other(scan: &mut Scan<'_>) -> Option<Head> {
@@ -293,11 +284,12 @@ fn if_exists(scan: &mut Scan<'_>) {
 }
 
 /// `name` or `schema.name`
-fn qualified(scan: &mut Scan<'_>) -> (Option<Token>, Option<Token>) {
-    let first = scan.name();
-    if scan.token.kind != TokenKind::Dot {
-        return (None, first);
+fn qualified(scan: &mut Scan<'_>) {
+    scan.names.schema = None;
+    scan.names.table = scan.name();
+    if scan.token().kind == TokenKind::Dot {
+        scan.names.schema = scan.names.table;
+        scan.advance();
+        scan.names.table = scan.name();
     }
-    scan.advance();
-    (first, scan.name())
 }
