@@ -29,6 +29,18 @@ pub enum OnReject {
     Halt,
 }
 
+/// What happens to a statement that may do something else on a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnNondeterministic {
+    /// It is replicated, and the user told.
+    #[default]
+    Warn,
+    /// It is rejected.
+    Reject,
+    /// The rows it changed are replicated instead; without them it is rejected.
+    Rows,
+}
+
 /// One replica's settings.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
@@ -51,6 +63,8 @@ pub struct Config {
     pub ddl: bool,
     /// What happens at a rejected write.
     pub on_reject: OnReject,
+    /// What happens to a statement that may do something else on a replica.
+    pub nondeterministic: OnNondeterministic,
     /// How much may be pending in all.
     pub max_pending: Pending,
     /// How many dead letters are kept.

@@ -1,7 +1,9 @@
 //! The whole: takes writes in, runs a task for each replica, and ends within a deadline.
 
 use std::{
+    collections::HashSet,
     fmt,
+    hash::BuildHasher,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +33,10 @@ const DELIVERY_THREADS: usize = 2;
 /// [`MAX_SQL_BYTES`] is for the watermark around it.
 const MAX_STATEMENT_BYTES: usize = MAX_SQL_BYTES - 2_000;
 
+/// For how many texts the user is told that they may differ on a replica. Beyond this there is nothing new to learn
+/// from the log; the counter goes on.
+const MAX_WARNED_TEXTS: usize = 1_000;
+
 /// How long a task may take to leave its replica tidy after everything is settled.
 const FINISH: Duration = Duration::from_secs(1);
 
@@ -41,6 +47,8 @@ pub struct Engine {
     plans: PlanCache,
     skipped: [AtomicU64; Skip::ALL.len()],
     writes: AtomicU64,
+    nondeterministic: AtomicU64,
+    warned: Mutex<HashSet<u64>>,
     commands: Vec<UnboundedSender<Command>>,
     running: Mutex<Option<Running>>,
 }
@@ -107,6 +115,8 @@ impl Engine {
             plans: PlanCache::default(),
             skipped,
             writes: AtomicU64::new(0),
+            nondeterministic: AtomicU64::new(0),
+            warned: Mutex::default(),
             commands,
             running,
         })
@@ -129,9 +139,17 @@ impl Engine {
 
     /// What is done with `sql`. Counts what is skipped of it.
     pub fn plan(&self, sql: &str) -> Arc<Plan> {
-        let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
+        let plan = self.look_up(sql);
         for &skip in &plan.skipped {
             self.count_skip(skip, 1);
+        }
+        plan
+    }
+
+    /// What is done with `sql`, without counting.
+    pub fn look_up(&self, sql: &str) -> Arc<Plan> {
+        let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
+        for &skip in &plan.skipped {
             if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
                 self.shared
                     .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
@@ -148,6 +166,26 @@ impl Engine {
     /// The statements not replicated so far, by reason.
     pub fn skipped(&self) -> impl Iterator<Item = (Skip, u64)> + '_ {
         Skip::ALL.into_iter().map(|skip| (skip, self.skipped[skip as usize].load(Ordering::Relaxed)))
+    }
+
+    /// Counts a statement that may do something else on a replica.
+    pub fn count_nondeterministic(&self) {
+        self.nondeterministic.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the user of such a statement, once for each text.
+    pub fn warn_nondeterministic(&self, sql: &str, why: &str) {
+        let text = foldhash::fast::FixedState::with_seed(0).hash_one(sql);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < MAX_WARNED_TEXTS && warned.insert(text) {
+            let message = format!("replicas may differ: the statement {why}: {}", shorten(sql));
+            self.shared.log(Level::Warning, message);
+        }
+    }
+
+    /// The statements so far that may do something else on a replica.
+    pub fn nondeterministic(&self) -> u64 {
+        self.nondeterministic.load(Ordering::Relaxed)
     }
 
     /// The writes taken in so far.

@@ -15,6 +15,8 @@ pub enum ReasonCode {
     TooLarge,
     /// A parameter is missing, left over or of a type that cannot be sent.
     Parameters,
+    /// It would do something else on a replica, and `nondeterministic=` forbids that.
+    Nondeterministic,
     /// The replica refused the token.
     Unauthorized,
     /// The address answers, but not as a replica does.
@@ -54,6 +56,7 @@ impl ReasonCode {
             Self::Sql => "sql",
             Self::TooLarge => "too_large",
             Self::Parameters => "parameters",
+            Self::Nondeterministic => "nondeterministic",
             Self::Unauthorized => "unauthorized",
             Self::NotAReplica => "not_a_replica",
             Self::RateLimited => "rate_limited",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use afterquery::{
-    config::{Config, OnReject, ReplicaConfig},
+    config::{Config, OnNondeterministic, OnReject, ReplicaConfig},
     engine::{Engine, ParameterSet, Values, draft, render},
     journal::Pending,
     outcome::Status,
@@ -144,6 +144,7 @@ fn config(servers: &[Server]) -> Config {
         replicas: servers.iter().map(replica).collect(),
         ddl: false,
         on_reject: OnReject::DeadLetter,
+        nondeterministic: OnNondeterministic::Warn,
         max_pending: Pending { writes: 100_000, bytes: 1 << 30 },
         max_dead_letters: 1_000,
         connect_timeout: Duration::from_secs(5),

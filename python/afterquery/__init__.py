@@ -5,6 +5,7 @@ the writes among them reach every replica in order, exactly once in effect.
 """
 
 from afterquery._core import (
+    Classification,
     DeadLetter,
     Explanation,
     Outcome,
@@ -12,10 +13,13 @@ from afterquery._core import (
     ReplicaStats,
     Replication,
     Replicator,
+    Statement,
     StatementExplanation,
     Stats,
     Transaction,
     __version__,
+    classify,
+    explain,
 )
 from afterquery._errors import (
     AfterqueryError,
@@ -26,6 +30,7 @@ from afterquery._errors import (
 
 __all__ = [
     "AfterqueryError",
+    "Classification",
     "ConfigurationError",
     "DeadLetter",
     "Explanation",
@@ -35,9 +40,12 @@ __all__ = [
     "ReplicaStats",
     "Replication",
     "Replicator",
+    "Statement",
     "StatementExplanation",
     "Stats",
     "Transaction",
     "UnknownReplicaError",
     "__version__",
+    "classify",
+    "explain",
 ]

@@ -1,11 +1,38 @@
 from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from typing_extensions import Self
 
-__version__: str
+_P = TypeVar("_P")
 
+__version__: str
+__all__ = [
+    "Classification",
+    "DeadLetter",
+    "Explanation",
+    "Outcome",
+    "Replica",
+    "ReplicaStats",
+    "Replication",
+    "Replicator",
+    "Statement",
+    "StatementExplanation",
+    "Stats",
+    "Transaction",
+    "__version__",
+    "classify",
+    "explain",
+    "split_statements",
+]
+
+_Kind: TypeAlias = Literal["read", "write", "ddl", "txn", "other", "unknown"]
+_State: TypeAlias = Literal[
+    "connecting", "live", "retrying", "halted", "detached", "diverged", "closed"
+]
+
+def classify(sql: str) -> Classification: ...
+def explain(sql: str, *, tables: Iterable[str] | None = None, ddl: bool = False) -> Explanation: ...
 def split_statements(sql: str) -> list[str]: ...
 
 @final
@@ -37,6 +64,7 @@ class Replicator:
         tables: Iterable[str] | None = None,
         ddl: bool = False,
         on_reject: Literal["dead_letter", "halt"] = "dead_letter",
+        nondeterministic: Literal["warn", "reject", "rows"] = "warn",
         max_pending_writes: int = 2_000_000,
         max_pending_bytes: int = 536_870_912,
         max_lag_writes: int = 1_000_000,
@@ -51,8 +79,24 @@ class Replicator:
     def origin(self) -> str: ...
     @property
     def replicas(self) -> tuple[str, ...]: ...
+    def before_query(
+        self,
+        sql: str,
+        params: _P = ...,
+        *,
+        last_insert_rowid: int | None = None,
+        changes: int | None = None,
+        total_changes: int | None = None,
+    ) -> tuple[str, _P]: ...
     def after_query(
-        self, sql: str, params: Any = None, result: Any = None, *, many: bool = False
+        self,
+        sql: str,
+        params: Any = None,
+        result: Any = None,
+        *,
+        many: bool = False,
+        rows: Iterable[Any] | None = None,
+        key: str | Iterable[str] | None = None,
     ) -> Replication | None: ...
     def transaction(self) -> Transaction: ...
     def explain(self, sql: str) -> Explanation: ...
@@ -65,21 +109,39 @@ class Replicator:
     def aclose(self, timeout: float | None = 5.0) -> Awaitable[bool]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        tb: TracebackType | None = None,
     ) -> None: ...
     def __aenter__(self) -> Awaitable[Self]: ...
     def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        tb: TracebackType | None = None,
     ) -> Awaitable[None]: ...
 
 @final
 class Transaction:
     @property
     def replication(self) -> Replication | None: ...
-    def after_query(self, sql: str, params: Any = None, result: Any = None, *, many: bool = False) -> None: ...
+    def after_query(
+        self,
+        sql: str,
+        params: Any = None,
+        result: Any = None,
+        *,
+        many: bool = False,
+        rows: Iterable[Any] | None = None,
+        key: str | Iterable[str] | None = None,
+    ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        tb: TracebackType | None = None,
     ) -> None: ...
 
 @final
@@ -130,7 +192,7 @@ class ReplicaStats:
     @property
     def url(self) -> str: ...
     @property
-    def state(self) -> Literal["connecting", "live", "retrying", "halted", "detached", "diverged", "closed"]: ...
+    def state(self) -> _State: ...
     @property
     def breaker(self) -> Literal["closed", "open", "half_open"]: ...
     @property
@@ -167,22 +229,56 @@ class Stats:
     @property
     def replicas(self) -> tuple[ReplicaStats, ...]: ...
     @property
+    def nondeterministic(self) -> int: ...
+    @property
     def dead_letters_dropped(self) -> int: ...
     @property
     def logs_dropped(self) -> int: ...
 
 @final
-class StatementExplanation:
+class Statement:
     @property
     def sql(self) -> str: ...
     @property
-    def kind(self) -> Literal["read", "write", "ddl", "txn", "other", "unknown"]: ...
+    def kind(self) -> _Kind: ...
     @property
     def verb(self) -> str: ...
     @property
     def schema(self) -> str | None: ...
     @property
     def table(self) -> str | None: ...
+    @property
+    def returning(self) -> bool: ...
+    @property
+    def deterministic(self) -> bool: ...
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Classification:
+    @property
+    def statements(self) -> tuple[Statement, ...]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class StatementExplanation:
+    @property
+    def sql(self) -> str: ...
+    @property
+    def kind(self) -> _Kind: ...
+    @property
+    def verb(self) -> str: ...
+    @property
+    def schema(self) -> str | None: ...
+    @property
+    def table(self) -> str | None: ...
+    @property
+    def deterministic(self) -> bool: ...
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
     @property
     def replicas(self) -> tuple[str, ...]: ...
     @property

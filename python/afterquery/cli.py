@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import afterquery
 from afterquery import (
     ConfigurationError,
     Explanation,
-    Replica,
-    Replicator,
     StatementExplanation,
     __version__,
 )
@@ -84,11 +83,8 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    # A replicator has a replica; nobody answers at this one, and nothing is sent.
-    nobody = Replica("http://127.0.0.1:9", name="nobody")
-    with Replicator([nobody], tables=arguments.table, ddl=arguments.ddl) as replicator:
-        explanation = replicator.explain(arguments.sql)
-    print("\n".join(explanation_lines(explanation)))
+    found = afterquery.explain(arguments.sql, tables=arguments.table, ddl=arguments.ddl)
+    print("\n".join(explanation_lines(found)))
     return 0
 
 
@@ -106,6 +102,7 @@ def statement_lines(statement: StatementExplanation) -> list[str]:
         f"verb:   {statement.verb or '-'}",
         f"table:  {table}",
         f"reason: {statement.reason}",
+        *(f"differs: it {reason}" for reason in statement.reasons),
     ]
 
 

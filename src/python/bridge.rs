@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -19,6 +19,7 @@ use pyo3_async_runtimes::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::fork;
 use crate::{
     error::Error,
     shared::{Event, EventSink, Level},
@@ -63,11 +64,31 @@ impl Bridge {
     pub fn handle(&self) -> tokio::runtime::Handle {
         self.handle.clone()
     }
+}
 
-    /// Ends the thread after it has written what is waiting. The GIL must not be held.
-    pub fn stop(&mut self) {
+/// Threads of bridges that are no longer used, and may still be writing their last log records; each with the process
+/// it is in.
+static ENDING: Mutex<Vec<(u32, JoinHandle<()>)>> = Mutex::new(Vec::new());
+
+impl Drop for Bridge {
+    /// Has the thread end after it has written what is waiting. Does not wait: the GIL may be held here, and the
+    /// thread may need it.
+    fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
+            let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+            ending.retain(|(_, thread)| !thread.is_finished());
+            ending.push((fork::generation(), thread));
+        }
+    }
+}
+
+/// Waits for the threads of dropped bridges. The GIL must not be held.
+pub fn join_ending() {
+    let ending = std::mem::take(&mut *ENDING.lock().unwrap_or_else(PoisonError::into_inner));
+    for (generation, thread) in ending {
+        // A thread from before a fork is not there to be waited for.
+        if generation == fork::generation() {
             let _ = thread.join();
         }
     }

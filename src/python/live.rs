@@ -3,14 +3,17 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use pyo3::{prelude::*, types::PyCFunction};
 
-use super::{bridge::Bridge, fork};
+use super::{
+    bridge::{self, Bridge},
+    fork,
+};
 use crate::{config::Config, engine::Engine, error::Error};
 
 /// What interpreter exit waits for the replicas, in all.
@@ -22,24 +25,21 @@ pub struct Live {
     /// The process it belongs to.
     pub generation: u32,
     pub engine: Engine,
-    pub bridge: Mutex<Bridge>,
     pub handle: tokio::runtime::Handle,
-    closed: AtomicBool,
+    logs_dropped: Arc<AtomicU64>,
+    bridge: Mutex<Option<Bridge>>,
 }
 
 impl Live {
     /// Starts everything anew in this process.
     pub fn start(config: Config) -> Result<Arc<Self>, Error> {
         let (bridge, events) = Bridge::start()?;
-        let handle = bridge.handle();
-        let engine = Engine::start(config, events)?;
-        let closed = AtomicBool::new(false);
         let live = Arc::new(Self {
             generation: fork::generation(),
-            engine,
-            bridge: Mutex::new(bridge),
-            handle,
-            closed,
+            engine: Engine::start(config, events)?,
+            handle: bridge.handle(),
+            logs_dropped: Arc::clone(&bridge.dropped),
+            bridge: Mutex::new(Some(bridge)),
         });
         register(&live);
         Ok(live)
@@ -50,20 +50,18 @@ impl Live {
         self.generation == fork::generation()
     }
 
-    /// Closes the engine. The GIL must not be held.
-    pub fn close(&self, deadline: Option<Instant>, interrupted: impl FnMut() -> bool) -> bool {
-        self.closed.store(true, Ordering::Relaxed);
-        self.engine.close(deadline, interrupted)
-    }
-
     /// Log records that were dropped.
     pub fn logs_dropped(&self) -> u64 {
-        self.bridge.lock().unwrap_or_else(PoisonError::into_inner).dropped.load(Ordering::Relaxed)
+        self.logs_dropped.load(Ordering::Relaxed)
+    }
+
+    fn end_bridge(&self) {
+        self.bridge.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// Everything that runs, to be closed when the interpreter ends. Locked only while the GIL is held, so that no
-/// other thread can hold it at the moment of an `os.fork()`.
+/// Everything that runs, to be closed when the interpreter ends. Locked only for a moment and by threads that are not
+/// waiting for anything, so that hardly any fork finds it locked.
 static RUNNING: Mutex<Vec<Weak<Live>>> = Mutex::new(Vec::new());
 
 fn register(live: &Arc<Live>) {
@@ -75,17 +73,17 @@ fn register(live: &Arc<Live>) {
 /// Has everything closed before the interpreter ends: after that no thread of ours may take the GIL.
 pub fn close_at_exit(py: Python<'_>) -> PyResult<()> {
     let close = PyCFunction::new_closure(py, None, None, |args, _| {
-        let py = args.py();
         let running = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
         let running: Vec<_> = running.iter().filter_map(Weak::upgrade).collect();
         let (here, inherited): (Vec<_>, Vec<_>) = running.into_iter().partition(|live| live.is_here());
         inherited.into_iter().for_each(std::mem::forget);
-        py.detach(|| {
+        args.py().detach(|| {
             let deadline = Instant::now() + EXIT_DEADLINE;
-            for live in here {
-                live.close(Some(deadline), || false);
-                live.bridge.lock().unwrap_or_else(PoisonError::into_inner).stop();
+            for live in &here {
+                live.engine.close(Some(deadline), || false);
+                live.end_bridge();
             }
+            bridge::join_ending();
         });
     })?;
     py.import("atexit")?.call_method1("register", (close,))?;

@@ -1,9 +1,12 @@
 //! The Python face. A function here detaches, calls the core and maps what comes back.
 
 mod bridge;
+mod classification;
 mod config;
+mod determinism;
 mod errors;
 mod fork;
+mod given;
 mod live;
 mod params;
 mod replication;
@@ -17,13 +20,12 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::{
+        classification::{Classification, Statement, classify, split_statements},
         config::Replica,
         replication::Replication,
         replicator::Replicator,
         transaction::Transaction,
-        views::{
-            DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, split_statements,
-        },
+        views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
     };
 
     use super::*;

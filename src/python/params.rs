@@ -2,12 +2,12 @@
 //! `sqlite3`'s own adapters where it is not of a basic type.
 
 use pyo3::{
-    exceptions::PyKeyError,
+    exceptions::{PyIndexError, PyKeyError},
     intern,
     prelude::*,
     sync::PyOnceLock,
     types::{
-        PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMapping, PyNone,
+        PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyFloat, PyInt, PyList, PyMapping, PyNone,
         PyString, PyTuple,
     },
 };
@@ -36,8 +36,6 @@ impl<'a, 'py> PyParameters<'a, 'py> {
             Self::None
         } else if let Ok(list) = params.cast_exact::<PyList>() {
             Self::List(list)
-        } else if params.is_exact_instance_of::<PyDict>() {
-            Self::Mapping(params)
         } else if params.cast::<PyMapping>().is_ok() {
             Self::Mapping(params)
         } else if is_sequence(params) {
@@ -47,37 +45,22 @@ impl<'a, 'py> PyParameters<'a, 'py> {
         }
     }
 
-    fn get(&self, hole: &Hole, first: u32) -> Result<Bound<'py, PyAny>, String> {
-        let index = (first + hole.index - 1) as usize;
-        let found = match self {
-            Self::None => return Err(format!("{} is not given", show(hole, first))),
-            Self::Tuple(tuple) => tuple.get_item(index),
-            Self::List(list) => list.get_item(index),
-            Self::Sequence(sequence) => sequence.get_item(index),
-            Self::Mapping(mapping) => match &hole.name {
-                Some(name) => mapping.get_item(&**name),
-                None => {
-                    return Err(format!(
-                        "{} has no name, but the parameters are a mapping",
-                        show(hole, first)
-                    ));
-                }
+    /// The value of parameter number `index` (from 0), or of the one called `name`.
+    pub fn get(&self, index: u32, name: Option<&str>) -> Result<Bound<'py, PyAny>, String> {
+        let (found, py) = match self {
+            Self::None => return Err("it is not given".into()),
+            Self::Tuple(tuple) => (tuple.get_item(index as usize), tuple.py()),
+            Self::List(list) => (list.get_item(index as usize), list.py()),
+            Self::Sequence(sequence) => (sequence.get_item(index), sequence.py()),
+            Self::Mapping(mapping) => match name {
+                Some(name) => (mapping.get_item(name), mapping.py()),
+                None => return Err("it has no name, but the parameters are a mapping".into()),
             },
             Self::Unusable(why) => return Err(why.clone()),
         };
         found.map_err(|error| {
-            let py = match self {
-                Self::Tuple(tuple) => tuple.py(),
-                Self::List(list) => list.py(),
-                Self::Sequence(sequence) => sequence.py(),
-                Self::Mapping(mapping) => mapping.py(),
-                Self::None | Self::Unusable(_) => return String::new(),
-            };
-            if error.is_instance_of::<PyKeyError>(py) {
-                format!("{} is not given", show(hole, first))
-            } else {
-                format!("{} cannot be read: {error}", show(hole, first))
-            }
+            let missing = error.is_instance_of::<PyKeyError>(py) || error.is_instance_of::<PyIndexError>(py);
+            if missing { "it is not given".into() } else { format!("it cannot be read: {error}") }
         })
     }
 }
@@ -112,7 +95,8 @@ struct StatementParameters<'s, 'a, 'py> {
 
 impl Parameters for StatementParameters<'_, '_, '_> {
     fn bind(&self, hole: &Hole, take: &mut dyn FnMut(Value<'_>)) -> Result<(), String> {
-        let value = self.set.get(hole, self.first)?;
+        let value = self.set.get(self.first + hole.index - 1, hole.name.as_deref());
+        let value = value.map_err(|why| format!("{}: {why}", show(hole, self.first)))?;
         bind_exact(&value, take).unwrap_or_else(|| bind_adapted(&value, take)).map_err(|why| {
             format!("{} ({}) cannot be sent: {why}", show(hole, self.first), type_name(&value))
         })
@@ -126,7 +110,7 @@ fn show(hole: &Hole, first: u32) -> String {
     }
 }
 
-fn type_name(value: &Bound<'_, PyAny>) -> String {
+pub fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string())
 }
 

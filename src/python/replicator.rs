@@ -12,23 +12,23 @@ use pyo3::{
 use super::{
     bridge,
     config::{Defaults, replica_config, seconds, table_names},
+    determinism::{Before, frozen},
+    given::{Call, Given, text_of},
     live::Live,
-    params::{PyParameters, row_count},
+    params::PyParameters,
     replication::{Replication, deadline, interruption},
     transaction::Transaction,
     views::{DeadLetter, Explanation, Stats},
 };
 use crate::{
-    config::{Config, OnReject},
-    engine::{self, ParameterSet, Values, draft, render},
+    config::{Config, OnNondeterministic, OnReject},
+    engine::{self, draft},
     error::Error,
     journal::Pending,
-    reason::{Reason, ReasonCode},
-    sql::{Plan, ReplicaSet},
-    write::{Draft, SentStatement},
+    write::Draft,
 };
 
-/// How long the end of a `with` block waits for the replicas.
+/// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Replicates writes.
@@ -37,13 +37,6 @@ pub struct Replicator {
     config: Config,
     /// What runs in this process. Swapped for a new one after a fork.
     live: ArcSwapOption<Live>,
-}
-
-/// A call to `after_query`, read but not yet submitted.
-pub struct Call {
-    pub statements: Result<Vec<SentStatement>, Reason>,
-    pub targets: ReplicaSet,
-    pub expected: Option<i64>,
 }
 
 impl Replicator {
@@ -64,83 +57,28 @@ impl Replicator {
         }
         Ok(live)
     }
-
-    /// Reads a call. `None` where there is nothing to replicate.
-    pub fn prepare(
-        &self,
-        py: Python<'_>,
-        sql: &Bound<'_, PyAny>,
-        params: Option<&Bound<'_, PyAny>>,
-        result: Option<&Bound<'_, PyAny>>,
-        many: bool,
-    ) -> PyResult<Option<Call>> {
-        let Ok(text) = sql.cast::<PyString>() else {
-            let type_name = sql.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("sql must be a str, not {type_name}")));
-        };
-        let live = self.live()?;
-        let Ok(text) = text.to_str() else {
-            // Lone surrogates: SQLite cannot have run it.
-            live.engine.count_skip(crate::sql::Skip::Unparsed, 1);
-            return Ok(None);
-        };
-        let plan = live.engine.plan(text);
-        if plan.statements.is_empty() {
-            return Ok(None);
-        }
-        let statements = read_parameters(py, &plan, params, many);
-        if statements.as_ref().is_ok_and(Vec::is_empty) {
-            // `executemany` without rows.
-            return Ok(None);
-        }
-        let expected = result.filter(|_| plan.counts_rows()).and_then(row_count);
-        Ok(Some(Call { statements, targets: plan.targets(), expected }))
-    }
-
-    /// Submits a write.
-    pub fn submit(&self, draft: Draft) -> PyResult<Replication> {
-        let live = self.live()?;
-        let write = live.engine.submit(draft);
-        Ok(Replication {
-            write,
-            shared: live.engine.share(),
-            handle: live.handle.clone(),
-            generation: live.generation,
-        })
-    }
 }
 
-fn read_parameters(
-    py: Python<'_>,
-    plan: &Plan,
-    params: Option<&Bound<'_, PyAny>>,
-    many: bool,
-) -> Result<Vec<SentStatement>, Reason> {
-    let mut statements = Vec::with_capacity(plan.statements.len());
-    let none = py.None().into_bound(py);
-    let params = params.unwrap_or(&none);
-    if !many {
-        render(plan, Values::One(&PyParameters::new(params)), &mut statements)?;
-        return Ok(statements);
+fn not_one_of(option: &'static str, value: &str, choices: &str) -> PyErr {
+    Error::InvalidOption { option, value: format!("{value:?}"), problem: format!("it is {choices}") }.into()
+}
+
+/// Submits a write.
+pub fn submit(live: &Live, draft: Draft) -> Replication {
+    let write = live.engine.submit(draft);
+    Replication {
+        write,
+        shared: live.engine.share(),
+        handle: live.handle.clone(),
+        generation: live.generation,
     }
-    let rows: PyResult<Vec<_>> = params.try_iter().and_then(Iterator::collect);
-    let rows = rows.map_err(|error| {
-        Reason::new(
-            ReasonCode::Parameters,
-            format!("with many=True, params must be a list of parameter sets: {error}"),
-        )
-    })?;
-    let sets: Vec<_> = rows.iter().map(PyParameters::new).collect();
-    let sets: Vec<_> = sets.iter().map(|set| set as &dyn ParameterSet).collect();
-    render(plan, Values::Many(&sets), &mut statements)?;
-    Ok(statements)
 }
 
 #[pymethods]
 impl Replicator {
     #[new]
     #[pyo3(signature = (
-        replicas, *, auth_token=None, tables=None, ddl=false, on_reject="dead_letter",
+        replicas, *, auth_token=None, tables=None, ddl=false, on_reject="dead_letter", nondeterministic="warn",
         max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=1_000_000,
         max_lag_bytes=268_435_456, max_dead_letters=1_000, connect_timeout=5.0, request_timeout=30.0,
         retry_base=0.05, retry_max=15.0,
@@ -153,6 +91,7 @@ impl Replicator {
         tables: Option<&Bound<'_, PyAny>>,
         ddl: bool,
         on_reject: &str,
+        nondeterministic: &str,
         max_pending_writes: usize,
         max_pending_bytes: usize,
         max_lag_writes: usize,
@@ -178,20 +117,19 @@ impl Replicator {
         let on_reject = match on_reject {
             "dead_letter" => OnReject::DeadLetter,
             "halt" => OnReject::Halt,
-            other => {
-                let problem = "it is \"dead_letter\" or \"halt\"".into();
-                return Err(Error::InvalidOption {
-                    option: "on_reject",
-                    value: format!("{other:?}"),
-                    problem,
-                }
-                .into());
-            }
+            other => return Err(not_one_of("on_reject", other, "\"dead_letter\" or \"halt\"")),
+        };
+        let nondeterministic = match nondeterministic {
+            "warn" => OnNondeterministic::Warn,
+            "reject" => OnNondeterministic::Reject,
+            "rows" => OnNondeterministic::Rows,
+            other => return Err(not_one_of("nondeterministic", other, "\"warn\", \"reject\" or \"rows\"")),
         };
         let config = Config {
             replicas,
             ddl,
             on_reject,
+            nondeterministic,
             max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
             max_dead_letters,
             connect_timeout: seconds("connect_timeout", connect_timeout)?,
@@ -217,18 +155,40 @@ impl Replicator {
         PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name))
     }
 
-    #[pyo3(signature = (sql, params=None, result=None, *, many=false))]
+    #[pyo3(signature = (sql, params=None, *, last_insert_rowid=None, changes=None, total_changes=None))]
+    fn before_query<'py>(
+        &self,
+        sql: Bound<'py, PyAny>,
+        params: Option<Bound<'py, PyAny>>,
+        last_insert_rowid: Option<i64>,
+        changes: Option<i64>,
+        total_changes: Option<i64>,
+    ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
+        let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
+        if !self.live()?.engine.look_up(text).suspect {
+            return Ok((sql, params));
+        }
+        let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
+        let before = Before { last_insert_rowid, changes, total_changes };
+        let frozen = frozen(sql.py(), text, &set, before);
+        let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
+        Ok((frozen.unwrap_or(sql), params))
+    }
+
+    #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
     fn after_query(
         &self,
-        py: Python<'_>,
         sql: &Bound<'_, PyAny>,
         params: Option<&Bound<'_, PyAny>>,
         result: Option<&Bound<'_, PyAny>>,
         many: bool,
+        rows: Option<&Bound<'_, PyAny>>,
+        key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Replication>> {
-        match self.prepare(py, sql, params, result, many)? {
+        let live = self.live()?;
+        match (Given { sql, params, result, many, rows, key }).read(&live)? {
             Some(Call { statements, targets, expected }) => {
-                self.submit(draft(statements, targets, expected)).map(Some)
+                Ok(Some(submit(&live, draft(statements, targets, expected))))
             }
             None => Ok(None),
         }
@@ -240,7 +200,7 @@ impl Replicator {
 
     fn explain(&self, sql: &str) -> Explanation {
         let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
-        Explanation::new(sql, &self.config.rules(), &names)
+        Explanation::new(sql, &self.config.rules(), &names, self.config.nondeterministic)
     }
 
     fn stats(&self) -> PyResult<Stats> {
@@ -281,19 +241,19 @@ impl Replicator {
         })
     }
 
-    #[pyo3(signature = (timeout=CLOSE_TIMEOUT.as_secs_f64()))]
+    #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let (live, deadline) = (self.live()?, deadline(timeout)?);
         let mut signal = None;
-        let settled = py.detach(|| live.close(deadline, interruption(&mut signal)));
+        let settled = py.detach(|| live.engine.close(deadline, interruption(&mut signal)));
         signal.map_or(Ok(settled), Err)
     }
 
-    #[pyo3(signature = (timeout=CLOSE_TIMEOUT.as_secs_f64()))]
+    #[pyo3(signature = (timeout=5.0))]
     fn aclose<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let (live, deadline) = (self.live()?, deadline(timeout)?);
         bridge::awaitable(py, &live.handle.clone(), async move {
-            let closing = tokio::task::spawn_blocking(move || live.close(deadline, || false));
+            let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
             Ok(closing.await.unwrap_or(false))
         })
     }
@@ -333,7 +293,7 @@ impl Replicator {
         let (live, deadline) = (self.live()?, deadline(Some(CLOSE_TIMEOUT.as_secs_f64()))?);
         bridge::awaitable(py, &live.handle.clone(), async move {
             // Its value must not be true: that would swallow the block's exception.
-            let closing = tokio::task::spawn_blocking(move || live.close(deadline, || false));
+            let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
             let _ = closing.await;
             Ok(None::<bool>)
         })

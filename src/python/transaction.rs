@@ -4,7 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyType};
 
-use super::{replication::Replication, replicator::Replicator};
+use super::{
+    given::Given,
+    replication::Replication,
+    replicator::{Replicator, submit},
+};
 use crate::{
     engine::draft,
     reason::Reason,
@@ -51,19 +55,21 @@ impl Transaction {
         replication.as_ref().map(|replication| replication.clone_ref(py))
     }
 
-    #[pyo3(signature = (sql, params=None, result=None, *, many=false))]
+    #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
     fn after_query(
         &self,
-        py: Python<'_>,
         sql: &Bound<'_, PyAny>,
         params: Option<&Bound<'_, PyAny>>,
         result: Option<&Bound<'_, PyAny>>,
         many: bool,
+        rows: Option<&Bound<'_, PyAny>>,
+        key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         if self.gathered().ended {
             return Err(PyRuntimeError::new_err("the transaction has ended; start another one"));
         }
-        let Some(call) = self.replicator.get().prepare(py, sql, params, result, many)? else { return Ok(()) };
+        let live = self.replicator.get().live()?;
+        let Some(call) = (Given { sql, params, result, many, rows, key }).read(&live)? else { return Ok(()) };
         let mut gathered = self.gathered();
         gathered.targets |= call.targets;
         gathered.expected = gathered.expected.zip(call.expected).map(|(a, b)| a + b);
@@ -78,13 +84,15 @@ impl Transaction {
         slf
     }
 
+    #[pyo3(signature = (exc_type=None, exc=None, tb=None))]
     fn __exit__(
         &self,
         py: Python<'_>,
         exc_type: Option<&Bound<'_, PyType>>,
-        _exc: Option<&Bound<'_, PyAny>>,
-        _tb: Option<&Bound<'_, PyAny>>,
+        exc: Option<&Bound<'_, PyAny>>,
+        tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let _ = (exc, tb);
         let gathered =
             std::mem::replace(&mut *self.gathered(), Gathered { ended: true, ..Gathered::default() });
         let replicator = self.replicator.get();
@@ -97,7 +105,8 @@ impl Transaction {
             None => Ok(gathered.statements),
         };
         if gathered.targets != 0 {
-            let replication = replicator.submit(draft(statements, gathered.targets, gathered.expected))?;
+            let replication =
+                submit(&*replicator.live()?, draft(statements, gathered.targets, gathered.expected));
             let replication = Py::new(py, replication)?;
             *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = Some(replication);
         }

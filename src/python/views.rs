@@ -2,13 +2,18 @@
 
 use std::time::UNIX_EPOCH;
 
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
 
+use super::classification::{Statement, reasons};
 use crate::{
+    config::OnNondeterministic,
     outcome::{self, Status},
     replica,
     shared::Shared,
-    sql::{Kind, Plan, Rules, classify},
+    sql::{Plan, Rules},
 };
 
 /// What became of one write on one replica.
@@ -156,6 +161,8 @@ pub struct Stats {
     pub skipped: Vec<(&'static str, u64)>,
     replicas: Vec<ReplicaStats>,
     #[pyo3(get)]
+    pub nondeterministic: u64,
+    #[pyo3(get)]
     pub dead_letters_dropped: u64,
     #[pyo3(get)]
     pub logs_dropped: u64,
@@ -171,6 +178,7 @@ impl Stats {
             pending_bytes: total.bytes,
             skipped: live.engine.skipped().map(|(skip, count)| (skip.as_str(), count)).collect(),
             replicas: (0..shared.status.len()).map(|index| ReplicaStats::new(shared, index)).collect(),
+            nondeterministic: live.engine.nondeterministic(),
             dead_letters_dropped: shared.dead_dropped.load(std::sync::atomic::Ordering::Relaxed),
             logs_dropped: live.logs_dropped(),
         }
@@ -189,8 +197,8 @@ impl Stats {
     }
 
     #[getter]
-    fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
-        pyo3::types::PyTuple::new(py, self.replicas.iter().cloned())
+    fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.replicas.iter().cloned())
     }
 
     fn __repr__(&self) -> String {
@@ -202,16 +210,7 @@ impl Stats {
 #[pyclass(frozen, module = "afterquery")]
 #[derive(Clone)]
 pub struct StatementExplanation {
-    #[pyo3(get)]
-    sql: String,
-    #[pyo3(get)]
-    kind: &'static str,
-    #[pyo3(get)]
-    verb: &'static str,
-    #[pyo3(get)]
-    schema: Option<String>,
-    #[pyo3(get)]
-    table: Option<String>,
+    statement: Statement,
     replicas: Vec<String>,
     #[pyo3(get)]
     reason: String,
@@ -220,12 +219,52 @@ pub struct StatementExplanation {
 #[pymethods]
 impl StatementExplanation {
     #[getter]
-    fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
-        pyo3::types::PyTuple::new(py, &self.replicas)
+    fn sql(&self) -> &str {
+        &self.statement.sql
+    }
+
+    #[getter]
+    fn kind(&self) -> &str {
+        self.statement.kind
+    }
+
+    #[getter]
+    fn verb(&self) -> &str {
+        self.statement.verb
+    }
+
+    #[getter]
+    fn schema(&self) -> Option<&str> {
+        self.statement.schema.as_deref()
+    }
+
+    #[getter]
+    fn table(&self) -> Option<&str> {
+        self.statement.table.as_deref()
+    }
+
+    #[getter]
+    fn deterministic(&self) -> bool {
+        self.statement.reasons.is_empty()
+    }
+
+    #[getter]
+    fn reasons<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.statement.reasons)
+    }
+
+    #[getter]
+    fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.replicas)
     }
 
     fn __repr__(&self) -> String {
-        format!("StatementExplanation(kind={:?}, verb={:?}, reason={:?})", self.kind, self.verb, self.reason)
+        format!(
+            "StatementExplanation({}, replicas={:?}, reason={:?})",
+            self.statement.__repr__(),
+            self.replicas,
+            self.reason
+        )
     }
 }
 
@@ -236,28 +275,31 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub fn new(sql: &str, rules: &Rules, names: &[String]) -> Self {
+    pub fn new(sql: &str, rules: &Rules, names: &[String], policy: OnNondeterministic) -> Self {
         let (classification, decisions) = Plan::explain(sql, rules);
         let statements = classification.statements.iter().zip(decisions).map(|(statement, decision)| {
             let (replicas, reason) = match decision {
                 Ok(set) => {
                     let chosen = crate::journal::replicas_in(set).map(|index| names[index].clone()).collect();
-                    (chosen, "it is replicated".to_owned())
+                    (chosen, sent(&reasons(statement), policy))
                 }
                 Err(skip) => (Vec::new(), format!("{}: {}", skip.as_str(), skip.explanation())),
             };
-            StatementExplanation {
-                sql: sql[statement.span.clone()].to_owned(),
-                kind: kind_name(statement.kind),
-                verb: statement.verb,
-                schema: statement.schema.as_deref().map(str::to_owned),
-                table: statement.table.as_deref().map(str::to_owned),
-                replicas,
-                reason,
-            }
+            StatementExplanation { statement: Statement::new(sql, statement), replicas, reason }
         });
         Self { statements: statements.collect() }
     }
+}
+
+/// What happens to a statement that is for some replicas.
+fn sent(reasons: &[String], policy: OnNondeterministic) -> String {
+    let what = match policy {
+        _ if reasons.is_empty() => return "it is replicated".into(),
+        OnNondeterministic::Warn => "it is replicated, but may differ",
+        OnNondeterministic::Reject => "it is rejected",
+        OnNondeterministic::Rows => "its rows are replicated in its place",
+    };
+    format!("{what} unless before_query freezes it: it {}", reasons.join(", it "))
 }
 
 #[pymethods]
@@ -268,8 +310,8 @@ impl Explanation {
     }
 
     #[getter]
-    fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyTuple>> {
-        pyo3::types::PyTuple::new(py, self.statements.iter().cloned())
+    fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.statements.iter().cloned())
     }
 
     fn __repr__(&self) -> String {
@@ -278,19 +320,12 @@ impl Explanation {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Read => "read",
-        Kind::Write => "write",
-        Kind::Ddl => "ddl",
-        Kind::Txn => "txn",
-        Kind::Other => "other",
-        Kind::Unknown => "unknown",
-    }
-}
-
-/// The statements of a text, without the `;` between them.
+/// What a replicator with these settings would do with a text, and why.
 #[pyfunction]
-pub fn split_statements(sql: &str) -> Vec<&str> {
-    classify(sql).statements.into_iter().map(|statement| &sql[statement.span]).collect()
+#[pyo3(signature = (sql, *, tables=None, ddl=false))]
+pub fn explain(sql: &str, tables: Option<&Bound<'_, PyAny>>, ddl: bool) -> PyResult<Explanation> {
+    let tables = tables.map(super::config::table_names).transpose()?;
+    let tables = tables.map(|tables| tables.into_iter().map(Into::into).collect());
+    let rules = Rules { tables: vec![tables], ddl };
+    Ok(Explanation::new(sql, &rules, &["replica".to_owned()], OnNondeterministic::default()))
 }

@@ -164,6 +164,8 @@ pub struct Plan {
     pub skipped: Box<[Skip]>,
     /// How many parameters a sequence for the whole text has.
     pub parameters: u32,
+    /// Whether something that is sent may do something else on a replica.
+    pub suspect: bool,
 }
 
 impl Plan {
@@ -173,9 +175,11 @@ impl Plan {
         let mut script = Script::default();
         let mut skipped = Vec::new();
         let mut parameters = 0;
+        let mut suspect = false;
         for statement in &classification.statements {
             match rules.decide(statement) {
                 Ok(targets) => {
+                    suspect |= !statement.reasons.is_empty();
                     let template = Template::new(sql, statement);
                     let first_parameter = parameters;
                     let counts_rows = statement.kind == Kind::Write && statement.returning.is_none();
@@ -188,7 +192,7 @@ impl Plan {
             }
             parameters += statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
         }
-        Self { statements: script.kept.into(), skipped: skipped.into(), parameters }
+        Self { statements: script.kept.into(), skipped: skipped.into(), parameters, suspect }
     }
 
     /// What `rules` say of each statement of `sql`, with the classification it rests on.

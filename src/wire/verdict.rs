@@ -36,12 +36,9 @@ pub struct TransportError {
     pub message: String,
 }
 
-/// Errors of the replica as a whole, which pass without the write being at fault. Measured on StarbaseDB; the
-/// codes are those SQLite calls transient or that a restart or free space mends.
-const UNAVAILABLE: [&str; 12] = [
-    "storage is no longer accessible",
-    "is no longer running",
-    "overloaded",
+/// Codes of errors of the replica as a whole, which pass without the write being at fault: those SQLite calls
+/// transient, and those that a restart or free space mends.
+const PASSING_CODES: [&str; 10] = [
     "SQLITE_FULL",
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -51,19 +48,18 @@ const UNAVAILABLE: [&str; 12] = [
     "SQLITE_CANTOPEN",
     "SQLITE_READONLY",
     "SQLITE_PROTOCOL",
+    "SQLITE_CORRUPT",
 ];
 
-/// Errors that mostly pass, but that a certain statement may cause each time.
-const INTERNAL: [&str; 2] = ["internal error", "only be executed once at a time"];
+/// Errors without a code that pass, as measured on StarbaseDB.
+const PASSING: [&str; 3] = ["storage is no longer accessible", "is no longer running", "overloaded"];
 
-/// Errors without an SQLite code that are the text's own fault.
-const PERMANENT: [&str; 6] = [
-    "SQLITE_",
+/// Errors without a code that are the text's own fault.
+const PERMANENT: [&str; 4] = [
     "Wrong number of parameter bindings",
     "When executing multiple SQL statements",
     "did not contain a statement",
     "please use the state.storage.transaction",
-    "not allowed",
 ];
 
 /// The head did not find the row as it expects it.
@@ -121,27 +117,28 @@ fn judge_answer(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
 fn judge_sql_error(error: String, after: Option<Duration>) -> Verdict {
     let retry = |code| Verdict::Retry { after, reason: Reason::new(code, error.as_str()) };
     let reject = |code| Verdict::Reject { reason: Reason::new(code, error.as_str()) };
-    if error.contains(GUARD) {
+    if error.starts_with(GUARD) {
         return retry(ReasonCode::Guard);
     }
-    if UNAVAILABLE.iter().any(|passing| error.contains(passing)) {
-        return retry(ReasonCode::Unavailable);
-    }
-    if INTERNAL.iter().any(|passing| error.contains(passing)) {
-        return retry(ReasonCode::Internal);
-    }
-    if error.contains("SQLITE_CONSTRAINT") {
-        reject(ReasonCode::Constraint)
-    } else if error.contains("no such table") {
-        reject(ReasonCode::NoSuchTable)
-    } else if error.contains("SQLITE_TOOBIG") || error.contains("too long") {
-        reject(ReasonCode::TooLarge)
-    } else if PERMANENT.iter().any(|permanent| error.contains(permanent)) {
-        reject(ReasonCode::Sql)
-    } else {
+    match sqlite_code(&error) {
+        Some(code) if PASSING_CODES.contains(&code) => retry(ReasonCode::Unavailable),
+        Some("SQLITE_CONSTRAINT") => reject(ReasonCode::Constraint),
+        Some("SQLITE_TOOBIG") => reject(ReasonCode::TooLarge),
+        Some(_) if error.contains("no such table") => reject(ReasonCode::NoSuchTable),
+        Some(_) => reject(ReasonCode::Sql),
+        None if PASSING.iter().any(|passing| error.contains(passing)) => retry(ReasonCode::Unavailable),
+        None if PERMANENT.iter().any(|permanent| error.contains(permanent)) => reject(ReasonCode::Sql),
         // Unknown is never taken for permanent: a write given up on by mistake is lost, one tried again is not.
-        retry(ReasonCode::Internal)
+        None => retry(ReasonCode::Internal),
     }
+}
+
+/// The primary code at the end of a message: `…: SQLITE_X` or `…: SQLITE_X (extended: SQLITE_X_Y)`. Only there: a
+/// table may be called anything.
+fn sqlite_code(error: &str) -> Option<&str> {
+    let error = error.split_once(" (extended: SQLITE_").map_or(error, |(message, _)| message);
+    let (_, code) = error.trim_end_matches('.').rsplit_once(": ")?;
+    code.starts_with("SQLITE_").then_some(code)
 }
 
 fn quote(body: &[u8]) -> String {
@@ -207,6 +204,13 @@ mod tests {
                 ("retry", "guard"),
             ),
             (500, r#"{"error":"something new"}"#, ("retry", "internal")),
+            (500, r#"{"error":"no such column: SQLITE_FULL: SQLITE_ERROR"}"#, ("reject", "sql")),
+            (500, r#"{"error":"no such table: overloaded: SQLITE_ERROR"}"#, ("reject", "no_such_table")),
+            (
+                500,
+                r#"{"error":"UNIQUE constraint failed: t.a: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)"}"#,
+                ("reject", "constraint"),
+            ),
             (500, r#"{"error":"statement too long: SQLITE_TOOBIG"}"#, ("reject", "too_large")),
         ];
         for (status, body, expected) in cases {

@@ -105,6 +105,13 @@ pub fn drop_large(ids: impl IntoIterator<Item = u64>) -> String {
     format!("DELETE FROM {VALUE_TABLE} WHERE id IN ({})", ids.join(","))
 }
 
+/// A number no other process will draw, below 2^53 because it comes back through JSON. From the system and not from a
+/// generator of our own: two copies of one process image would draw the same.
+fn new_chain() -> u64 {
+    let random = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
+    (random >> 11).max(1)
+}
+
 fn chunks(content: &LargeContent, size: usize) -> Vec<Value<'_>> {
     match content {
         LargeContent::Blob(bytes) => bytes.chunks(size).map(Value::Blob).collect(),
@@ -248,7 +255,7 @@ impl BatchBuilder {
 
     /// The text, with a head that expects `standing` and counts everything up to `position` as done.
     pub fn build(self, origin: &str, standing: Standing, position: u64, max_bytes: usize) -> Batch {
-        let chain = fastrand::u64(1..1 << 53);
+        let chain = new_chain();
         let Standing { id, seq, step, chain: expected } = standing;
         // A write begun but not finished goes on where it stopped.
         let resumed = self.step;

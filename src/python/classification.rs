@@ -1,0 +1,112 @@
+//! What a text does, as Python sees it.
+
+use pyo3::{prelude::*, types::PyTuple};
+
+use crate::sql::{self, Kind};
+
+/// One statement of a text.
+#[pyclass(frozen, eq, hash, module = "afterquery")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Statement {
+    #[pyo3(get)]
+    pub sql: String,
+    #[pyo3(get)]
+    pub kind: &'static str,
+    #[pyo3(get)]
+    pub verb: &'static str,
+    #[pyo3(get)]
+    pub table: Option<String>,
+    #[pyo3(get)]
+    pub schema: Option<String>,
+    #[pyo3(get)]
+    returning: bool,
+    pub reasons: Vec<String>,
+}
+
+impl Statement {
+    pub fn new(sql: &str, statement: &sql::Statement) -> Self {
+        Self {
+            sql: sql[statement.span.clone()].to_owned(),
+            kind: kind_name(statement.kind),
+            verb: statement.verb,
+            table: statement.table.as_deref().map(str::to_owned),
+            schema: statement.schema.as_deref().map(str::to_owned),
+            returning: statement.returning.is_some(),
+            reasons: reasons(statement),
+        }
+    }
+}
+
+#[pymethods]
+impl Statement {
+    #[getter]
+    fn deterministic(&self) -> bool {
+        self.reasons.is_empty()
+    }
+
+    #[getter]
+    fn reasons<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.reasons)
+    }
+
+    pub fn __repr__(&self) -> String {
+        let table = self.table.as_ref().map(|table| format!(", table={table:?}")).unwrap_or_default();
+        format!("Statement(kind={:?}, verb={:?}{table})", self.kind, self.verb)
+    }
+}
+
+/// The statements of a text, in source order.
+#[pyclass(frozen, eq, hash, module = "afterquery")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Classification {
+    statements: Vec<Statement>,
+}
+
+#[pymethods]
+impl Classification {
+    #[getter]
+    fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.statements.iter().cloned())
+    }
+
+    fn __repr__(&self) -> String {
+        let statements: Vec<_> = self.statements.iter().map(Statement::__repr__).collect();
+        format!("Classification([{}])", statements.join(", "))
+    }
+}
+
+/// What each statement of a text does.
+#[pyfunction]
+pub fn classify(sql: &str) -> Classification {
+    let statements = sql::classify(sql).statements;
+    Classification { statements: statements.iter().map(|statement| Statement::new(sql, statement)).collect() }
+}
+
+/// The statements of a text, without the `;` between them.
+#[pyfunction]
+pub fn split_statements(sql: &str) -> Vec<&str> {
+    sql::classify(sql).statements.into_iter().map(|statement| &sql[statement.span]).collect()
+}
+
+/// What in a statement may differ on a replica, each thing once, in source order.
+pub fn reasons(statement: &sql::Statement) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for reason in &statement.reasons {
+        let text = reason.what.to_string();
+        if !reasons.contains(&text) {
+            reasons.push(text);
+        }
+    }
+    reasons
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Read => "read",
+        Kind::Write => "write",
+        Kind::Ddl => "ddl",
+        Kind::Txn => "txn",
+        Kind::Other => "other",
+        Kind::Unknown => "unknown",
+    }
+}

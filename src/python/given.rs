@@ -1,0 +1,130 @@
+//! What `after_query` was given, and what becomes of it.
+
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyString};
+
+use super::{
+    determinism::{differs, read_rows},
+    live::Live,
+    params::{PyParameters, row_count},
+};
+use crate::{
+    config::OnNondeterministic,
+    engine::{ParameterSet, Values, render},
+    reason::{Reason, ReasonCode},
+    sql::{Plan, ReplicaSet, Skip},
+    write::SentStatement,
+};
+
+/// The arguments of one call.
+pub struct Given<'a, 'py> {
+    pub sql: &'a Bound<'py, PyAny>,
+    pub params: Option<&'a Bound<'py, PyAny>>,
+    pub result: Option<&'a Bound<'py, PyAny>>,
+    pub many: bool,
+    pub rows: Option<&'a Bound<'py, PyAny>>,
+    pub key: Option<&'a Bound<'py, PyAny>>,
+}
+
+/// A call, read but not yet submitted.
+pub struct Call {
+    pub statements: Result<Vec<SentStatement>, Reason>,
+    pub targets: ReplicaSet,
+    pub expected: Option<i64>,
+}
+
+type Rendered = Result<Vec<SentStatement>, Reason>;
+
+impl<'py> Given<'_, 'py> {
+    /// Reads the call. `None` where there is nothing to replicate.
+    pub fn read(&self, live: &Live) -> PyResult<Option<Call>> {
+        let Ok(text) = text_of(self.sql)?.to_str() else {
+            // Lone surrogates: SQLite cannot have run it.
+            live.engine.count_skip(Skip::Unparsed, 1);
+            return Ok(None);
+        };
+        let plan = live.engine.plan(text);
+        if plan.statements.is_empty() {
+            return Ok(None);
+        }
+        let statements = if self.many || plan.suspect {
+            self.sets().and_then(|sets| self.render_sets(live, text, &plan, &sets))
+        } else {
+            self.render_one(&plan)
+        };
+        if statements.as_ref().is_ok_and(Vec::is_empty) {
+            // `executemany` without rows.
+            return Ok(None);
+        }
+        let expected = self.result.filter(|_| plan.counts_rows()).and_then(row_count);
+        Ok(Some(Call { statements, targets: plan.targets(), expected }))
+    }
+
+    fn render_one(&self, plan: &Plan) -> Rendered {
+        let mut statements = Vec::with_capacity(plan.statements.len());
+        let params = self.params.map_or(PyParameters::None, PyParameters::new);
+        render(plan, Values::One(&params), &mut statements)?;
+        Ok(statements)
+    }
+
+    fn render_sets(&self, live: &Live, sql: &str, plan: &Plan, sets: &[Bound<'_, PyAny>]) -> Rendered {
+        if plan.suspect
+            && let Some(replaced) = self.replace(live, sql, sets)
+        {
+            return replaced;
+        }
+        if self.many { render_many(plan, sets) } else { self.render_one(plan) }
+    }
+
+    /// The sets of parameters, one for each execution.
+    fn sets(&self) -> Result<Vec<Bound<'py, PyAny>>, Reason> {
+        match self.params {
+            Some(params) if self.many => params.try_iter().and_then(Iterator::collect).map_err(|error| {
+                let message = format!("with many=True, params must be a list of parameter sets: {error}");
+                Reason::new(ReasonCode::Parameters, message)
+            }),
+            params => {
+                Ok(vec![params.cloned().unwrap_or_else(|| self.sql.py().None().into_bound(self.sql.py()))])
+            }
+        }
+    }
+
+    /// What is done with a statement that may do something else on a replica; None where it is sent as it is.
+    fn replace(&self, live: &Live, sql: &str, sets: &[Bound<'py, PyAny>]) -> Option<Rendered> {
+        let why = sets.iter().find_map(|set| differs(self.sql.py(), sql, &PyParameters::new(set)))?;
+        live.engine.count_nondeterministic();
+        let refused = |why: String| Some(Err(Reason::new(ReasonCode::Nondeterministic, why)));
+        match (live.engine.shared().config.nondeterministic, self.rows) {
+            (OnNondeterministic::Warn, _) => {
+                live.engine.warn_nondeterministic(sql, &why);
+                None
+            }
+            (OnNondeterministic::Reject, _) => {
+                refused(format!("the statement {why}; freeze it with before_query"))
+            }
+            (OnNondeterministic::Rows, None) => {
+                refused(format!("the statement {why}; freeze it with before_query, or pass rows= and key="))
+            }
+            (OnNondeterministic::Rows, Some(rows)) => match read_rows(sql, rows, self.key) {
+                Ok(None) => Some(Ok(Vec::new())),
+                Ok(Some(rows)) => Some(render_many(&live.engine.look_up(&rows.statement.sql), &rows.values)),
+                Err(error) => refused(format!("the statement {why}, and {error}")),
+            },
+        }
+    }
+}
+
+fn render_many(plan: &Plan, rows: &[Bound<'_, PyAny>]) -> Rendered {
+    let mut statements = Vec::with_capacity(plan.statements.len() * rows.len());
+    let sets: Vec<_> = rows.iter().map(PyParameters::new).collect();
+    let sets: Vec<_> = sets.iter().map(|set| set as &dyn ParameterSet).collect();
+    render(plan, Values::Many(&sets), &mut statements)?;
+    Ok(statements)
+}
+
+/// The SQL text. Anything but a str is a wrong use of the API.
+pub fn text_of<'a, 'py>(sql: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyString>> {
+    let text = sql.cast::<PyString>();
+    text.map_err(|_| {
+        PyTypeError::new_err(format!("sql must be a str, not {}", super::params::type_name(sql)))
+    })
+}
