@@ -169,23 +169,26 @@ impl MemoryJournal {
         inner.first + inner.writes.len() as u64 - 1
     }
 
-    /// Records outcomes and drops what is settled everywhere.
+    /// Records outcomes and drops what is settled everywhere. Both under the lock, so that who was waiting for an outcome
+    /// finds the numbers as they should be; and in small steps, so that no caller waits for the lock.
     pub fn settle(&self, outcomes: impl IntoIterator<Item = (Arc<Write>, Outcome)>) {
-        let mut removed = Vec::new();
-        for (write, outcome) in outcomes {
-            let replica = outcome.replica;
-            if write.settlement.settle(outcome) {
-                removed.push((replica, write));
+        const STEP: usize = 32;
+        let mut outcomes = outcomes.into_iter().peekable();
+        while outcomes.peek().is_some() {
+            let step: Vec<_> = outcomes.by_ref().take(STEP).collect();
+            let mut inner = self.inner();
+            for (write, outcome) in &step {
+                let replica = usize::from(outcome.replica);
+                if write.settlement.open() & (1 << replica) != 0 {
+                    inner.lag[replica].remove(write);
+                    write.settlement.settle(outcome.clone());
+                }
             }
+            let settled = inner.release();
+            drop(inner);
+            // Freed outside the lock.
+            drop(settled);
         }
-        let mut inner = self.inner();
-        for (replica, write) in &removed {
-            inner.lag[usize::from(*replica)].remove(write);
-        }
-        let settled = inner.release();
-        drop(inner);
-        // Freed outside the lock: this may be a hundred thousand texts.
-        drop(settled);
     }
 
     /// Settles with `reason` all that is open for `replica`. How many there were.
@@ -223,6 +226,16 @@ impl MemoryJournal {
     /// What is in the journal.
     pub fn total(&self) -> Pending {
         self.inner().total
+    }
+
+    /// When the oldest write was handed over that `replica` has no outcome for; all up to number `position` have one.
+    pub fn oldest_open(&self, replica: u8, position: u64) -> Option<Instant> {
+        let mut oldest = None;
+        self.read_after(position, replica, |write| {
+            oldest = Some(write.submitted);
+            false
+        });
+        oldest
     }
 
     /// What `replica` has no outcome for.

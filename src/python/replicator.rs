@@ -81,7 +81,7 @@ impl Replicator {
         replicas, *, auth_token=None, tables=None, ddl=false, on_reject="dead_letter", nondeterministic="warn",
         max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=1_000_000,
         max_lag_bytes=268_435_456, max_dead_letters=1_000, connect_timeout=5.0, request_timeout=30.0,
-        retry_base=0.05, retry_max=15.0,
+        retry_base=0.05, retry_max=5.0,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a setting with a default")]
     fn new(

@@ -62,13 +62,18 @@ impl Outcome {
 }
 
 /// A rejected write, kept with its reason.
-#[pyclass(frozen, get_all, module = "afterquery")]
+#[pyclass(frozen, module = "afterquery")]
 pub struct DeadLetter {
+    #[pyo3(get)]
     replica: String,
+    #[pyo3(get)]
     seq: u64,
     statements: Vec<String>,
+    #[pyo3(get)]
     reason: String,
+    #[pyo3(get)]
     attempts: u32,
+    #[pyo3(get)]
     time: f64,
 }
 
@@ -88,6 +93,11 @@ impl DeadLetter {
 
 #[pymethods]
 impl DeadLetter {
+    #[getter]
+    fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.statements)
+    }
+
     fn __repr__(&self) -> String {
         format!("DeadLetter(replica={:?}, seq={}, reason={:?})", self.replica, self.seq, self.reason)
     }
@@ -104,6 +114,7 @@ pub struct ReplicaStats {
     diverged: bool,
     pending: usize,
     pending_bytes: usize,
+    lag: f64,
     acknowledged: u64,
     fulfilled: u64,
     rejected: u64,
@@ -119,6 +130,8 @@ impl ReplicaStats {
         let status = &shared.status[index];
         let condition = status.condition();
         let lag = shared.journal.lag(index as u8);
+        let acknowledged = status.acknowledged.load(Relaxed);
+        let oldest = shared.journal.oldest_open(index as u8, acknowledged);
         Self {
             name: shared.name(index as u8).to_owned(),
             url: shared.config.replicas[index].endpoint.base.to_string(),
@@ -127,7 +140,8 @@ impl ReplicaStats {
             diverged: status.diverged.load(Relaxed),
             pending: lag.writes,
             pending_bytes: lag.bytes,
-            acknowledged: status.acknowledged.load(Relaxed),
+            lag: oldest.map_or(0.0, |oldest| oldest.elapsed().as_secs_f64()),
+            acknowledged,
             fulfilled: status.fulfilled.load(Relaxed),
             rejected: status.rejected.load(Relaxed),
             requests: status.requests.load(Relaxed),
