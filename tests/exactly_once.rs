@@ -1,5 +1,7 @@
 //! Whatever the network does, each write is applied once, in order, and its outcome is true.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 mod common;
 
 use std::{

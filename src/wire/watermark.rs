@@ -44,12 +44,13 @@ pub fn handshake(origin: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {TABLE} (id INTEGER PRIMARY KEY, origin TEXT NOT NULL UNIQUE, \
          seq INTEGER NOT NULL, step INTEGER NOT NULL, chain INTEGER NOT NULL, changes TEXT NOT NULL, \
-         seen INTEGER NOT NULL);\
+         durable INTEGER NOT NULL, seen INTEGER NOT NULL);\
          CREATE TABLE IF NOT EXISTS {VALUE_TABLE} (id INTEGER PRIMARY KEY, origin TEXT NOT NULL, \
          parts INTEGER NOT NULL, v);\
-         DELETE FROM {TABLE} WHERE seen<CAST(strftime('%s','now') AS INTEGER)-{ORPHAN_SECONDS} AND origin<>'{origin}';\
-         INSERT INTO {TABLE} (origin,seq,step,chain,changes,seen) \
-         VALUES ('{origin}',0,0,0,'',CAST(strftime('%s','now') AS INTEGER)) \
+         DELETE FROM {TABLE} WHERE durable=0 AND origin<>'{origin}' \
+         AND seen<CAST(strftime('%s','now') AS INTEGER)-{ORPHAN_SECONDS};\
+         INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) \
+         VALUES ('{origin}',0,0,0,'',0,CAST(strftime('%s','now') AS INTEGER)) \
          ON CONFLICT (origin) DO UPDATE SET seen=excluded.seen;\
          {}",
         inspect(origin)
@@ -262,7 +263,7 @@ impl BatchBuilder {
         let mut sql = String::with_capacity(self.tail.len() + FRAME_BYTES);
         let _ = write!(
             sql,
-            "INSERT INTO {TABLE} (origin,seq,step,chain,changes,seen) VALUES ('{origin}',\
+            "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
              (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
         );
         for value in &self.large {
@@ -275,7 +276,7 @@ impl BatchBuilder {
         }
         let _ = write!(
             sql,
-            " THEN {position} END FROM {TABLE} NOT INDEXED WHERE id={id} AND origin='{origin}'),{resumed},{chain},'',0) \
+            " THEN {position} END FROM {TABLE} NOT INDEXED WHERE id={id} AND origin='{origin}'),{resumed},{chain},'',0,0) \
              ON CONFLICT (origin) DO UPDATE SET seq=excluded.seq,step=excluded.step,chain=excluded.chain,changes=''"
         );
         sql.push_str(&self.tail);

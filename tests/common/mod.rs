@@ -154,7 +154,7 @@ impl Replica {
         let mut batch = rusqlite::Batch::new(&self.db, sql);
         while let Some(mut statement) = batch.next().map_err(failed)? {
             rows.clear();
-            let names: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
+            let names: Vec<_> = statement.column_names().map(str::to_owned).collect();
             let mut cursor = statement.raw_query();
             while let Some(row) = cursor.next().map_err(failed)? {
                 let columns = names.iter().enumerate().map(|(at, name)| {
