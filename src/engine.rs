@@ -17,9 +17,10 @@ use tokio::{runtime::Runtime, sync::mpsc::UnboundedSender, task::JoinHandle};
 use crate::{
     config::{Config, MAX_LITERAL_BYTES, MAX_SQL_BYTES},
     error::Error,
+    journal::replicas_in,
     outcome::{self, Waiter},
     reason::{Reason, ReasonCode},
-    replica::{Command, Task},
+    replica::{Command, Status, Task},
     shared::{EventSink, Level, Shared},
     sql::{Parameters, Plan, PlanCache, PlannedStatement, Rendered, Rules, Skip},
     wire::Client,
@@ -197,7 +198,11 @@ impl Engine {
     pub fn submit(&self, draft: Draft) -> Arc<Write> {
         self.writes.fetch_add(1, Ordering::Relaxed);
         let (write, full) = self.shared.journal.append(draft);
-        for replica in crate::journal::replicas_in(full) {
+        for replica in replicas_in(write.targets & !write.settlement.open()) {
+            // Detached or closed: the outcome is there already.
+            Status::count(&self.shared.status[replica].rejected, 1);
+        }
+        for replica in replicas_in(full) {
             // The task is gone only when the engine is closed, and then nothing is pending.
             let _ = self.commands[replica].send(Command::Detach);
         }
@@ -262,6 +267,7 @@ impl Engine {
         for replica in 0..self.shared.status.len() as u8 {
             let count = self.shared.journal.settle_all(replica, &reason);
             if count > 0 {
+                Status::count(&self.shared.status[usize::from(replica)].rejected, count as u64);
                 let name = self.shared.name(replica);
                 let why = self.shared.status[usize::from(replica)].condition().reason;
                 let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
