@@ -1,4 +1,4 @@
-"""The `afterquery` command: a peer, the demo, and what would happen to a statement."""
+"""The `afterquery` command: a peer, the demo, what would happen to a statement or with a schema."""
 
 from __future__ import annotations
 
@@ -106,6 +106,18 @@ def statement_lines(statement: StatementExplanation) -> list[str]:
     ]
 
 
+def lint(arguments: argparse.Namespace) -> int:
+    from afterquery.lint import UnusableError, check
+    from afterquery.lint.report import FORMATS
+
+    try:
+        findings = check(arguments.schema)
+    except UnusableError as error:
+        return refuse(str(error))
+    print(FORMATS[arguments.format](arguments.schema, findings))
+    return 1 if findings else 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="afterquery", description="Replicate an application's SQL writes to peer databases."
@@ -133,6 +145,14 @@ def parser() -> argparse.ArgumentParser:
     command.description = "What would happen to a statement, and why. Sends nothing."
     add_explain_arguments(command)
     command.set_defaults(run=explain)
+
+    command = commands.add_parser("lint", help="what in a schema would differ on replicas")
+    command.description = (
+        "List what in a schema would make a replica differ, with the remedy. Exit status: 0 nothing"
+        " found, 1 something found, 2 the schema cannot be read."
+    )
+    add_lint_arguments(command)
+    command.set_defaults(run=lint)
     return top
 
 
@@ -164,6 +184,18 @@ def add_explain_arguments(command: argparse.ArgumentParser) -> None:
     add("sql", metavar="SQL")
     add("--table", action="append", metavar="NAME", help="allow-list, as Replicator(tables=...)")
     add("--ddl", action="store_true", help="as Replicator(ddl=True)")
+
+
+def add_lint_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "--schema",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a SQLite database, opened read-only, or a .sql file",
+    )
+    add("--format", choices=["text", "json"], default="text", help="default: %(default)s")
 
 
 def port(text: str) -> int:
