@@ -415,7 +415,7 @@ def test_what_cannot_be_sent_is_rejected_by_name(
         ([(1, 2), (3, object())], ["row 2", "parameter 2", "object"]),
         ([(1, 2), (3,)], ["row 2", "2 parameters", "1 were given"]),
         (5, ["many=True", "list of parameter sets"]),
-        (None, ["many=True"]),
+        (None, ["2 parameters", "0 were given"]),
         ([1, 2], ["row 1"]),
     ],
 )

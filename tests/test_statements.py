@@ -706,11 +706,12 @@ def test_ddl_is_replicated_in_order_when_asked_for(tmp_path: Path) -> None:
         both_engines(tmp_path) as replicas,
         connect(*replicas, ddl=True) as replicator,
     ):
-        last = None
+        replications = []
         for sql in DDL:
             primary.run(sql)
-            last = replicator.after_query(sql)
-        fulfilled(last)
+            replications.append(replicator.after_query(sql))
+        for replication in replications:
+            fulfilled(replication)
         assert_same(primary, *replicas)
         for process in replicas:
             assert process.client().rows(OBJECTS) == primary.rows(OBJECTS), process.name
