@@ -288,7 +288,7 @@ def test_wrong_use_is_a_type_error(replicator: Replicator) -> None:
         with pytest.raises(TypeError):
             Replicator([NOBODY], tables=tables)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        replicator.after_query(INSERT, ("a",), None, True)  # type: ignore[misc]
+        replicator.after_query(INSERT, ("a",), None, True)  # type: ignore[call-arg]
     assert replicator.stats().writes == 0
 
 
@@ -594,7 +594,12 @@ def test_the_settings_are_checked() -> None:
         with pytest.raises(ValueError, match=words) as caught:
             Replicator([NOBODY], **options)
         assert "s3cret" not in str(caught.value)
-    for replicas in ([], [NOBODY, NOBODY], [NOBODY, Replica("http://h:1", name=NOBODY)]):
+    unusable: list[list[str | Replica]] = [
+        [],
+        [NOBODY, NOBODY],
+        [NOBODY, Replica("http://h:1", name=NOBODY)],
+    ]
+    for replicas in unusable:
         with pytest.raises(ValueError, match="replica"):
             Replicator(replicas)
     with pytest.raises((ValueError, OverflowError)):

@@ -209,7 +209,7 @@ def test_closing_twice_and_both_ways(processes: list[PeerProcess]) -> None:
     async def main() -> None:
         replicator = connect(*processes)
         replicator.after_query(INSERT, (1,))
-        assert await asyncio.gather(replicator.aclose(), replicator.aclose()) == [True, True]
+        assert all(await asyncio.gather(replicator.aclose(), replicator.aclose()))
         assert replicator.close() is True
         assert await replicator.aclose(None) is True
 
@@ -303,7 +303,7 @@ def _served(folder: Path, replicas: list[PeerProcess]) -> Iterator[str]:
         text=True,
     )
     assert server.stderr is not None
-    lines = []
+    lines: list[str] = []
     try:
         while True:
             line = server.stderr.readline()

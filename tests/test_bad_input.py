@@ -361,7 +361,12 @@ def test_the_others_do_not_notice(tmp_path: Path, well: PeerProcess) -> None:
         ExitStack() as stack,
     ):
         prepare(SCHEMA, *good)
-        kinds = [faults.HTML, faults.Hang(), faults.Answer(503, ""), faults.CutInAnswer()]
+        kinds: list[faults.Fault] = [
+            faults.HTML,
+            faults.Hang(),
+            faults.Answer(503, ""),
+            faults.CutInAnswer(),
+        ]
         servers = [stack.enter_context(Proxy(well.url, faults.always(kind))) for kind in kinds]
         bad = [Replica(server.url, name=f"bad-{n}") for n, server in enumerate(servers)]
         bad += [

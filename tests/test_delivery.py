@@ -90,7 +90,7 @@ def test_without_a_disturbance_each_write_is_sent_once(tmp_path: Path) -> None:
         assert_same(primary, *processes)
 
 
-ALONE = {
+ALONE: dict[str, list[faults.Fault]] = {
     "delay": [faults.Pass(0.02)],
     "cut before the request": [faults.CutBeforeRequest()],
     "cut after the request": [faults.CutAfterRequest()],
@@ -138,10 +138,16 @@ def test_a_fault_on_the_way_changes_nothing(tmp_path: Path, kind: str) -> None:
 
 
 ANSWERS = [fault for kind in ALONE.values() for fault in kind if isinstance(fault, faults.Answer)]
+CUTS: list[faults.Fault] = [
+    faults.CutBeforeRequest(),
+    faults.CutAfterRequest(),
+    faults.CutInAnswer(),
+]
 ALL: list[faults.Fault] = [
     *ANSWERS,
-    *[faults.CutBeforeRequest(), faults.CutAfterRequest(), faults.CutInAnswer()] * 5,
-    *[faults.Hang(), faults.Hang(forward=True)],
+    *(CUTS * 5),
+    faults.Hang(),
+    faults.Hang(forward=True),
 ]
 
 

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -222,6 +222,11 @@ def test_a_text_too_large_for_a_replica_is_rejected_and_nothing_else(world: Worl
     world.run("INSERT INTO v (x) VALUES (?)", ("next",))
 
 
+class Named(NamedTuple):
+    a: int
+    b: str
+
+
 class Pair:
     """A sequence to the driver, though it derives from none."""
 
@@ -269,7 +274,7 @@ def _row(*values: object) -> sqlite3.Row:
         Pair(1, "two"),
         "ab",
         b"ab",
-        collections.namedtuple("Named", "a b")(1, "two"),  # noqa: PYI024
+        Named(1, "two"),
     ],
     ids=lambda params: type(params).__name__,
 )
@@ -283,7 +288,7 @@ def test_every_sequence_that_the_driver_takes_is_taken(world: World, params: Any
         {"a": 1, "b": "two"},
         {"a": 1, "b": "two", "unused": object()},
         collections.OrderedDict(b="two", a=1),
-        collections.defaultdict(lambda: "default", a=1),
+        collections.defaultdict[str, object](lambda: "default", a=1),
     ],
     ids=lambda params: type(params).__name__,
 )

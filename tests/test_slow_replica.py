@@ -103,8 +103,8 @@ def test_at_its_lag_limit_it_is_detached_and_its_memory_is_given_back(
                 load.write()
             until(lambda: of(replicator, "slow").state == "detached", "it is detached")
             # Nothing waits for it any more: all is settled, and nothing is kept.
-            for replication in load.replications:
-                outcomes = settled(replication)
+            for earlier in load.replications:
+                outcomes = settled(earlier)
                 assert outcomes[good.name].status == "fulfilled"
                 assert outcomes["slow"].status == "rejected"
                 assert (outcomes["slow"].reason or "").startswith("detached: ")

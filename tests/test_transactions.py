@@ -87,14 +87,14 @@ def test_its_statements_are_one_write(world: World) -> None:
 
 
 def test_an_exception_drops_it(world: World) -> None:
+    transaction = world.replicator.transaction()
+
     def fail() -> None:
-        nonlocal transaction
-        with world.replicator.transaction() as transaction:
+        with transaction:
             transaction.after_query(USER, ("never",))
             transaction.after_query(USER, ("neither",))
             raise ZeroDivisionError
 
-    transaction = world.replicator.transaction()
     with pytest.raises(ZeroDivisionError):
         fail()
     assert transaction.replication is None
@@ -155,8 +155,8 @@ def test_a_large_one_arrives_whole(world: World) -> None:
         for number in range(1_500):
             params = (number, "x" * (number % 200))
             transaction.after_query(ORDER, params, world.primary.run(ORDER, params))
-        params = (1, bytes(range(256)) * 2_000)
-        transaction.after_query(ORDER, params, world.primary.run(ORDER, params))
+        large = (1, bytes(range(256)) * 2_000)
+        transaction.after_query(ORDER, large, world.primary.run(ORDER, large))
         sql = "UPDATE orders SET user = user + 1"
         transaction.after_query(sql, None, world.primary.run(sql))
     fulfilled(transaction.replication)
