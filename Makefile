@@ -45,6 +45,7 @@ format: $(VENV)/.deps ## Format Rust and Python
 
 bench: install ## Benchmarks of the core
 	cargo bench --locked $(ARGS)
+	$(BIN)/python bench/first_numbers.py
 
 install: $(VENV)/.core ## A development install with all extras in .venv
 

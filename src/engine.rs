@@ -20,7 +20,7 @@ use crate::{
     journal::replicas_in,
     outcome::{self, Waiter},
     reason::{Reason, ReasonCode},
-    replica::{Command, Status, Task},
+    replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
     sql::{Parameters, Plan, PlanCache, PlannedStatement, Rendered, Rules, Skip},
     wire::Client,
@@ -217,7 +217,11 @@ impl Engine {
             let known = names().collect::<Vec<_>>().join(", ");
             return Err(Error::UnknownReplica { name: name.into(), known });
         };
-        let _ = self.commands[replica].send(Command::Resume { skip });
+        let activity = self.shared.status[replica].condition().activity;
+        // Here and not in the task: a write made after this call belongs to the replica again.
+        let copied = matches!(activity, Activity::Detached | Activity::Diverged)
+            .then(|| self.shared.journal.attach(replica as u8));
+        let _ = self.commands[replica].send(Command::Resume { skip, copied });
         Ok(())
     }
 
@@ -265,7 +269,7 @@ impl Engine {
             "the replicator was closed before the replica confirmed the write; it may or may not have arrived",
         );
         for replica in 0..self.shared.status.len() as u8 {
-            let count = self.shared.journal.settle_all(replica, &reason);
+            let count = self.shared.journal.settle_all(replica, u64::MAX, &reason);
             if count > 0 {
                 Status::count(&self.shared.status[usize::from(replica)].rejected, count as u64);
                 let name = self.shared.name(replica);

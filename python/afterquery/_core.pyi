@@ -6,6 +6,7 @@ from typing_extensions import Self
 
 _P = TypeVar("_P")
 
+__profile__: str
 __version__: str
 __all__ = [
     "Classification",
@@ -20,6 +21,7 @@ __all__ = [
     "StatementExplanation",
     "Stats",
     "Transaction",
+    "__profile__",
     "__version__",
     "classify",
     "explain",

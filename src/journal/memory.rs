@@ -191,12 +191,12 @@ impl MemoryJournal {
         }
     }
 
-    /// Settles with `reason` all that is open for `replica`. How many there were.
-    pub fn settle_all(&self, replica: u8, reason: &Reason) -> usize {
+    /// Settles with `reason` all that is open for `replica` up to number `through`. How many there were.
+    pub fn settle_all(&self, replica: u8, through: u64, reason: &Reason) -> usize {
         let open: Vec<_> = {
             let inner = self.inner();
             let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
-            inner.writes.iter().filter(open).cloned().collect()
+            inner.writes.iter().take_while(|write| write.seq <= through).filter(open).cloned().collect()
         };
         let count = open.len();
         self.settle(open.into_iter().map(|write| {

@@ -34,6 +34,8 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::fork::watch();
         super::live::close_at_exit(module.py())?;
+        // A benchmark of a debug build would measure nothing.
+        module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

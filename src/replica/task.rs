@@ -31,6 +31,8 @@ pub enum Command {
     Resume {
         /// After a halt: give the rejected write up instead of trying it again.
         skip: bool,
+        /// After the others: the number of the last write that is in the copy the replica was synced from.
+        copied: Option<u64>,
     },
     /// Everything is settled or out of time: leave the replica tidy and end.
     Finish,
@@ -70,7 +72,7 @@ impl Task {
             };
             match command {
                 Command::Detach => self.detach(),
-                Command::Resume { skip } => self.resume(skip),
+                Command::Resume { skip, copied } => self.resume(skip, copied),
                 Command::Finish => return self.finish().await,
             }
         }
@@ -187,26 +189,25 @@ impl Task {
             ),
         );
         self.shared.journal.detach(self.replica);
-        let count = self.shared.journal.settle_all(self.replica, &reason);
+        let count = self.shared.journal.settle_all(self.replica, u64::MAX, &reason);
         Status::count(&self.status().rejected, count as u64);
         self.stop(Activity::Detached, reason);
     }
 
-    fn resume(&mut self, skip: bool) {
-        let activity = self.status().condition().activity;
-        match activity {
-            Activity::Detached | Activity::Diverged => {
-                // The user says the replica is as the primary is now. What is still pending is in that copy.
+    fn resume(&mut self, skip: bool, copied: Option<u64>) {
+        match (self.status().condition().activity, copied) {
+            (_, Some(position)) => {
+                // The user says the replica is as the primary was then. What was pending is in that copy.
                 let reason = Reason::new(ReasonCode::Diverged, "the replica was resumed from a newer copy");
-                let count = self.shared.journal.settle_all(self.replica, &reason);
+                let count = self.shared.journal.settle_all(self.replica, position, &reason);
                 Status::count(&self.status().rejected, count as u64);
-                let position = self.shared.journal.attach(self.replica);
                 self.delivery = Delivery::after(position);
                 self.status().diverged.store(false, Ordering::Relaxed);
             }
-            Activity::Halted if skip => self.skip_halted(),
-            Activity::Halted => {}
-            Activity::Connecting | Activity::Live | Activity::Retrying | Activity::Closed => return,
+            (Activity::Halted, None) if skip => self.skip_halted(),
+            (Activity::Halted, None) => {}
+            // It runs, or it stopped only after the user looked.
+            (_, None) => return,
         }
         self.backoff.succeed();
         self.status().update(|condition| {
