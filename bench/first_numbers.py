@@ -23,7 +23,11 @@ TOKEN = "bench"
 READ = "SELECT id, name, email FROM users WHERE id = ?"
 WRITE = "INSERT INTO users (id, name, email, score, note) VALUES (?, ?, ?, ?, ?)"
 SCHEMA = "CREATE TABLE users (id INTEGER PRIMARY KEY, name, email, score REAL, note)"
-PEER = "import sys; from afterquery.peer.serve import serve; serve(sys.argv[1], '127.0.0.1', 0, {!r})"
+PEER = """
+import sys
+from afterquery.peer.serve import serve
+serve(sys.argv[1], "127.0.0.1", 0, sys.argv[2])
+"""
 
 
 def row(n: int) -> tuple[object, ...]:
@@ -67,7 +71,7 @@ def three_peers() -> Iterator[list[str]]:
             with sqlite3.connect(db) as connection:
                 connection.execute(SCHEMA)
             connection.close()
-            command = [sys.executable, "-u", "-c", PEER.format(TOKEN), str(db)]
+            command = [sys.executable, "-u", "-c", PEER, str(db), TOKEN]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             processes.append(process)
             assert process.stdout is not None
@@ -80,22 +84,31 @@ def three_peers() -> Iterator[list[str]]:
                 process.wait()
 
 
+def nothing(_: int) -> None:
+    """The floor: what a call in Python costs by itself."""
+
+
 def main() -> None:
     if afterquery._core.__profile__ != "release":
         sys.exit("this is a debug build: run `make bench`")
-    print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, Python")
-    print(f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, afterquery {afterquery.__version__}\n")
-    print(f"{'':<44} {'median':>12} {'p99':>12}")
-    floor = each(lambda n: None, 200_000)[100_000]
+    print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()},", end=" ")
+    print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},", end=" ")
+    print(f"afterquery {afterquery.__version__}\n\n{'':<44} {'median':>12} {'p99':>12}")
+    floor = each(nothing, 200_000)[100_000]
     with three_peers() as urls, Replicator(urls, auth_token=TOKEN) as replicator:
         call = replicator.after_query
+
+        def write(n: int) -> object:
+            return call(WRITE, row(n), 1)
+
         call(WRITE, row(-1), 1).wait(30)
-        show("an empty Python function", each(lambda n: None, 200_000))
+        show("an empty Python function", each(nothing, 200_000))
         show("after_query, a read", each(lambda n: call(READ, (n,)), 200_000), floor)
-        show("after_query, a write, 1,000 a second", paced(lambda n: call(WRITE, row(n), 1), 3_000, 1_000), floor)
+        show("after_query, a write, 1,000 a second", paced(write, 3_000, 1_000), floor)
         replicator.flush(60)
         start = time.perf_counter()
-        show("after_query, a write, back to back", each(lambda n: call(WRITE, row(3_000 + n), 1), 100_000), floor)
+        times = each(lambda n: write(3_000 + n), 100_000)
+        show("after_query, a write, back to back", times, floor)
         assert replicator.flush(120)
         rate = 100_000 / (time.perf_counter() - start)
         settled = each(lambda n: call(WRITE, row(200_000 + n), 1).wait(30), 500)
