@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from afterquery import Replication, Replicator
+from afterquery import Replication, Replicator, classify, cli
 from replication.world import Primary, assert_same, connect, fulfilled, prepare, rejected, until
+from support.docs import blocks
 from support.peer import PeerProcess
 
 Policy = Literal["warn", "reject", "rows"]
@@ -474,3 +476,49 @@ def test_frozen_in_a_transaction(world: World) -> None:
         world.primary.run("COMMIT")
     fulfilled(tx.replication)
     assert_same(world.primary, world.peer)
+
+
+# docs/determinism.md
+
+DOCUMENT = "docs/determinism.md"
+
+
+@pytest.mark.parametrize("policy", ["warn", "reject", "rows"])
+def test_the_documents_code_runs(
+    policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = """
+        CREATE TABLE events (id INTEGER PRIMARY KEY, at TEXT, token);
+        CREATE TABLE players (id INTEGER PRIMARY KEY, name TEXT NOT NULL, dice INT);
+        INSERT INTO players (name) VALUES ('Ada'), ('Grace'), ('Edsger');
+    """
+    with (
+        Primary(tmp_path / "primary.db", schema) as primary,
+        PeerProcess(tmp_path / "peer") as peer,
+        connect(peer, nondeterministic=policy) as replicator,
+    ):
+        prepare(schema, peer)
+        names = {
+            "db": primary.connection,
+            "replicator": replicator,
+            "classify": classify,
+            "sqlite3": sqlite3,
+        }
+        for code in blocks(DOCUMENT, "python"):
+            exec(code, names)
+        assert replicator.flush(timeout=10)
+        rejected_writes = replicator.stats().replicas[0].rejected
+        assert rejected_writes == (1 if policy == "reject" else 0), replicator.dead_letters()
+        if policy == "rows":
+            assert_same(primary, peer)
+    assert capsys.readouterr().out == blocks(DOCUMENT, "text")[0]
+
+
+def test_the_documents_schema_is_found_wanting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("schema.sql").write_text(blocks(DOCUMENT, "sql")[0])
+    (command,) = blocks(DOCUMENT, "sh")
+    assert cli.main(command.split()[1:]) == 1
+    assert capsys.readouterr().out == blocks(DOCUMENT, "text")[1]
