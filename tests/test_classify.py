@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,12 +12,10 @@ import pytest
 from afterquery import Classification, Statement, classify
 from support.docs import ROOT
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+# Of a name that the type checker need not find: only one of the two is installed.
+toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
-CASES: list[dict[str, Any]] = tomllib.loads(
+CASES: list[dict[str, Any]] = toml.loads(
     (ROOT / "tests/data/sql_cases.toml").read_text(encoding="utf-8")
 )["case"]
 
