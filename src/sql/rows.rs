@@ -22,6 +22,9 @@ pub enum RowError {
     /// An UPDATE of the key: the rows tell the new one, not which row it was.
     #[error("the statement may set {0:?}, which is in the key: the rows do not tell what it was before")]
     KeyChanges(String),
+    /// The statement sets a column of which the rows say nothing.
+    #[error("the statement sets {0:?}, and the rows have no such column; RETURNING * gives all")]
+    Lacks(String),
     /// An UPDATE that removes other rows, of which the rows given do not tell.
     #[error("UPDATE OR REPLACE may delete rows that are not among those given")]
     Replaces,
@@ -58,27 +61,35 @@ pub fn rows_statement(
     if let Some(set) = key.iter().find(|name| clauses.may_set(name)) {
         return Err(RowError::KeyChanges(set.clone()));
     }
+    if let Some(lacking) = clauses.assigned.iter().chain(&clauses.inserted).find(|name| !has(columns, name)) {
+        return Err(RowError::Lacks(lacking.to_string()));
+    }
+    if clauses.replaces && statement.verb == "UPDATE" {
+        return Err(RowError::Replaces);
+    }
     let table = quote(table);
     let listed = |names: &[String]| names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(",");
+    let (keys, rest): (Vec<_>, Vec<_>) = (0..columns.len()).partition(|&at| has(key, &columns[at]));
+    let each = |ats: &[usize], end: &str, between: &str| {
+        ats.iter().map(|&at| format!("{}{end}", quote(&columns[at]))).collect::<Vec<_>>().join(between)
+    };
+    // IS, because a key may be NULL.
+    let found = each(&keys, " IS ?", " AND ");
     if statement.verb == "DELETE" {
-        let values: Vec<_> = (0..columns.len()).filter(|&at| has(key, &columns[at])).collect();
-        // IS, because a key may be NULL.
-        let equal: Vec<_> = values.iter().map(|&at| format!("{} IS ?", quote(&columns[at]))).collect();
-        return Ok(RowStatement {
-            sql: format!("DELETE FROM {table} WHERE {}", equal.join(" AND ")),
-            values,
-        });
+        return Ok(RowStatement { sql: format!("DELETE FROM {table} WHERE {found}"), values: keys });
+    }
+    if statement.verb == "UPDATE" {
+        // The row is there. An upsert would ask for every column that must not be NULL.
+        let set = if rest.is_empty() { &keys } else { &rest };
+        let sql = format!("UPDATE {table} SET {} WHERE {found}", each(set, "=?", ","));
+        return Ok(RowStatement { sql, values: [&set[..], &keys[..]].concat() });
     }
     let all = |sql| Ok(RowStatement { sql, values: (0..columns.len()).collect() });
     let values = format!("{table} ({}) VALUES ({})", listed(columns), vec!["?"; columns.len()].join(","));
-    if statement.verb == "INSERT" && clauses.replaces {
+    if clauses.replaces {
         return all(format!("INSERT OR REPLACE INTO {values}"));
     }
-    if clauses.replaces {
-        return Err(RowError::Replaces);
-    }
-    let rest = columns.iter().filter(|name| !has(key, name));
-    let set: Vec<_> = rest.map(|name| format!("{0}=excluded.{0}", quote(name))).collect();
+    let set: Vec<_> = rest.iter().map(|&at| format!("{0}=excluded.{0}", quote(&columns[at]))).collect();
     let action = if set.is_empty() { "NOTHING".into() } else { format!("UPDATE SET {}", set.join(",")) };
     all(format!("INSERT INTO {values} ON CONFLICT ({}) DO {action}", listed(key)))
 }
@@ -88,13 +99,28 @@ fn quote(name: &str) -> String {
 }
 
 /// What of a statement's text decides whether rows can stand for it.
+#[derive(Default)]
 struct Clauses {
     /// Whether it is REPLACE or has OR REPLACE.
     replaces: bool,
-    /// The names directly in front of an `=`, anywhere in it: every column that is set is among them.
+    /// The columns that are set one by one.
     assigned: Vec<Box<str>>,
+    /// The columns that an INSERT names.
+    inserted: Vec<Box<str>>,
     /// Whether it may set columns in the form `(a, b) = …`.
     sets_rows: bool,
+}
+
+/// Where in a statement the reader is.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Elsewhere,
+    /// Behind INTO, where a list of columns may come.
+    Target,
+    /// In that list.
+    Columns,
+    /// Behind SET, at this depth of parentheses.
+    Set(u32),
 }
 
 impl Clauses {
@@ -102,29 +128,47 @@ impl Clauses {
         let end = statement.returning.unwrap_or(statement.span.end);
         let text = &sql[statement.span.start..end];
         let mut lexer = Lexer::new(text);
-        let mut found = Self { replaces: false, assigned: Vec::new(), sets_rows: false };
-        let mut set_clause = false;
+        let mut found = Self::default();
+        let (mut place, mut depth) = (Place::Elsewhere, 0);
+        // Whether a column to be set may come, and the name that came.
+        let (mut expects, mut name) = (false, None::<Token>);
         let mut before: Option<Token> = None;
         loop {
             let token = lexer.next();
-            if token.kind == TokenKind::End {
-                return found;
-            }
             let word = lexer.slice(token);
-            if token.kind == TokenKind::Word {
-                found.replaces |=
-                    is(word, "REPLACE") && before.is_none_or(|before| is(lexer.slice(before), "OR"));
-                set_clause = is(word, "SET") || (set_clause && !is(word, "WHERE"));
-            }
-            if let Some(before) = before.filter(|_| set_clause) {
-                if word == b"="
-                    && matches!(before.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Text)
-                {
-                    found.assigned.push(unquote(&text[before.start..before.end]));
+            let is_name = matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Text);
+            let unquoted = |token: Token| unquote(&text[token.start..token.end]);
+            match token.kind {
+                TokenKind::End => return found,
+                TokenKind::Open => {
+                    found.sets_rows |= expects && place == Place::Set(depth);
+                    depth += 1;
+                    place = if place == Place::Target { Place::Columns } else { place };
                 }
-                let starts = is(lexer.slice(before), "SET") || before.kind == TokenKind::Comma;
-                found.sets_rows |= starts && token.kind == TokenKind::Open;
+                TokenKind::Close => {
+                    depth = depth.saturating_sub(1);
+                    place = if place == Place::Columns { Place::Elsewhere } else { place };
+                }
+                _ if place == Place::Columns && is_name => found.inserted.push(unquoted(token)),
+                TokenKind::Word if is(word, "INTO") => place = Place::Target,
+                TokenKind::Word if is(word, "SET") => place = Place::Set(depth),
+                TokenKind::Word
+                    if ["VALUES", "SELECT", "WITH", "DEFAULT"].iter().any(|end| is(word, end)) =>
+                {
+                    place = if place == Place::Target { Place::Elsewhere } else { place };
+                }
+                TokenKind::Word if place == Place::Set(depth) && is(word, "WHERE") => {
+                    place = Place::Elsewhere
+                }
+                _ if word == b"=" => found.assigned.extend(name.map(unquoted)),
+                _ => {}
             }
+            if token.kind == TokenKind::Word && is(word, "REPLACE") {
+                found.replaces |= before.is_none_or(|before| is(lexer.slice(before), "OR"));
+            }
+            name = Some(token).filter(|_| expects && is_name && place == Place::Set(depth));
+            let is_set = token.kind == TokenKind::Word && is(word, "SET");
+            expects = place == Place::Set(depth) && (is_set || token.kind == TokenKind::Comma);
             before = Some(token);
         }
     }
@@ -154,7 +198,7 @@ mod tests {
         );
         assert_eq!(
             of("UPDATE t SET x = random() WHERE id = 1", &["id", "x"], &["ID"]).unwrap(),
-            r#"INSERT INTO "t" ("id","x") VALUES (?,?) ON CONFLICT ("ID") DO UPDATE SET "x"=excluded."x""#
+            r#"UPDATE "t" SET "x"=? WHERE "id" IS ?"#
         );
         assert_eq!(
             of("DELETE FROM [a b] WHERE random() > 0", &["x", "id"], &["id"]).unwrap(),
@@ -184,6 +228,13 @@ mod tests {
                 KeyChanges(id()),
             ),
             ("UPDATE OR REPLACE t SET x = random()", &["id"], Replaces),
+            ("UPDATE t SET x = random(), y = 'k'", &["id"], Lacks("y".into())),
+            ("INSERT INTO t AS n (id, x, [y z]) VALUES (9, random(), 'k')", &["id"], Lacks("y z".into())),
+            (
+                "INSERT INTO t (id, x) VALUES (1, 2) ON CONFLICT DO UPDATE SET y = 3",
+                &["id"],
+                Lacks("y".into()),
+            ),
         ] {
             assert_eq!(of(sql, &columns, key), Err(error), "{sql}");
         }
@@ -191,6 +242,12 @@ mod tests {
 
     #[test]
     fn a_comparison_is_no_assignment() {
-        assert!(of("UPDATE t SET x = random() WHERE id = 3 AND (id = 4)", &["id", "x"], &["id"]).is_ok());
+        for sql in [
+            "UPDATE t SET x = random() WHERE id = 3 AND (id = 4)",
+            "UPDATE t SET x = CASE WHEN id = 3 THEN random() ELSE (SELECT a, b = c FROM z) END",
+            "UPDATE t SET x = random() FROM z WHERE z.y = 3",
+        ] {
+            assert!(of(sql, &["id", "x"], &["id"]).is_ok(), "{sql}");
+        }
     }
 }
