@@ -287,7 +287,7 @@ def test_rows_with_the_statements_own_text(world: World) -> None:
 
 
 def test_parameters_are_of_no_use_to_rows(world: World) -> None:
-    world.replicate("UPDATE t SET x = ? || random() WHERE id > :low RETURNING *", "id", ("v", 1))
+    world.replicate("UPDATE t SET x = ? || random() WHERE id > ? RETURNING *", "id", ("v", 1))
     world.replicate("UPDATE t SET x = date(:now) RETURNING *", "id", {"now": "now"})
 
 
