@@ -18,6 +18,8 @@ pub(crate) struct ClockCall {
     tokens: u32,
     /// The only token of the argument, if it says something.
     only: Option<Reason>,
+    /// Whether the tokens of the argument so far begin `coalesce ( 'text' , ? )`.
+    coalesced: bool,
     base: Base,
     /// No modifier yet that changes the time.
     unmodified: bool,
@@ -26,11 +28,21 @@ pub(crate) struct ClockCall {
 impl ClockCall {
     pub fn new(open: usize, depth: u32, first: u32, last: u32) -> Self {
         let base = Base::Other;
-        Self { open, depth, first, last, argument: 0, tokens: 0, only: None, base, unmodified: true }
+        let (only, coalesced) = (None, true);
+        Self { open, depth, first, last, argument: 0, tokens: 0, only, coalesced, base, unmodified: true }
     }
 
     /// Takes a token of the current argument.
     pub fn take(&mut self, token: Token, text: &[u8], placeholders: usize, reasons: &mut Vec<Reason>) {
+        self.coalesced &= match self.tokens {
+            0 => is(text, "COALESCE"),
+            1 => token.kind == TokenKind::Open,
+            2 => token.kind == TokenKind::Text,
+            3 => token.kind == TokenKind::Comma,
+            4 => token.kind == TokenKind::Variable,
+            5 => token.kind == TokenKind::Close,
+            _ => false,
+        };
         self.tokens += 1;
         if self.tokens == 2 {
             reasons.extend(self.only.take().map(as_part));
@@ -89,6 +101,11 @@ impl ClockCall {
     /// The argument is over.
     pub fn end_argument(&mut self, text: &[u8], reasons: &mut Vec<Reason>) {
         let only = self.only.take();
+        if self.coalesced && self.tokens == 6 && self.argument >= self.first {
+            // It is the text, whatever the parameter is: so a bound 'now' is frozen. What the text
+            // says was told before the parameter.
+            reasons.pop();
+        }
         if self.in_time_value() {
             match only.as_ref().map(|reason| reason.site) {
                 Some(Site::Now | Site::Subsec) => self.base = Base::Now,
@@ -103,6 +120,7 @@ impl ClockCall {
         reasons.extend(only);
         self.argument += 1;
         self.tokens = 0;
+        self.coalesced = true;
     }
 
     /// The call is over, at its `)`.

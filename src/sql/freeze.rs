@@ -11,6 +11,7 @@ use super::determinism::{Base, Reason, Role, Site};
 use super::functions::Function;
 use super::instant::Instant;
 use super::occurrence::{Call, ValuesRows};
+use super::token::Lexer;
 use super::words::is;
 
 /// The longest `randomblob(n)` that is written out, in bytes.
@@ -75,6 +76,7 @@ pub fn freeze<'p>(
 ) -> Frozen {
     let mut frozen = Frozen::default();
     let mut edits = Vec::new();
+    let lexer = Lexer::new(sql);
     for (index, statement) in classification.statements.iter().enumerate() {
         if statement.reasons.is_empty() || !matches!(statement.kind, Kind::Write | Kind::Ddl) {
             continue;
@@ -82,7 +84,8 @@ pub fn freeze<'p>(
         let now = Instant(context.unix_milliseconds());
         let values = ValuesRows::of(sql, statement);
         let parameter = |placeholder: &Placeholder| parameter(index, placeholder);
-        let mut freezer = Freezer { sql, statement, is_first: index == 0, now, values, parameter, context };
+        let mut freezer =
+            Freezer { sql, lexer, statement, is_first: index == 0, now, values, parameter, context };
         for reason in &statement.reasons {
             match freezer.edit(reason) {
                 Outcome::Edit(edit) => edits.push(edit),
@@ -109,6 +112,7 @@ enum Outcome {
 
 struct Freezer<'a, F> {
     sql: &'a str,
+    lexer: Lexer<'a>,
     statement: &'a Statement,
     is_first: bool,
     now: Instant,
@@ -184,7 +188,7 @@ impl<'p, F: Fn(&Placeholder) -> Option<&'p str>> Freezer<'_, F> {
     }
 
     fn call_edit(&mut self, reason: &Reason, function: Function) -> Outcome {
-        let Some(call) = Call::at(self.sql, reason) else { return Outcome::Stays };
+        let Some(call) = Call::at(self.lexer, reason) else { return Outcome::Stays };
         let once = self.values.as_ref().is_some_and(|values| values.span.contains(&reason.span.start));
         let single = self.statement.verb != "INSERT"
             || once && self.values.as_ref().is_some_and(|values| values.rows == 1);

@@ -45,6 +45,7 @@ impl Scan<'_> {
         };
         let what = match function {
             Function::Pure => return,
+            _ if self.lexer.names_common_table() => return,
             Function::Clock { first, last } => {
                 let call = ClockCall::new(self.token().start, self.depth, first, last);
                 return self.clock_calls.push(call);

@@ -14,20 +14,20 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub fn at(sql: &str, reason: &Reason) -> Option<Self> {
-        let rest = sql.get(reason.span.end..)?;
-        let mut lexer = Lexer::new(rest);
+    /// The call whose name is `reason`'s, in the text that `lexer` reads.
+    pub fn at(mut lexer: Lexer<'_>, reason: &Reason) -> Option<Self> {
+        lexer.go_to(reason.span.end);
         if lexer.next().kind != TokenKind::Open {
             return None;
         }
         let mut token = lexer.next();
         let mut argument = None;
         if token.kind == TokenKind::Number {
-            argument = Some(rest.get(token.start..token.end)?.parse().ok()?);
+            argument = Some(std::str::from_utf8(lexer.slice(token)).ok()?.parse().ok()?);
             token = lexer.next();
         }
         let is_over = token.kind == TokenKind::Close;
-        is_over.then_some(Self { argument, end: reason.span.end + token.end })
+        is_over.then_some(Self { argument, end: token.end })
     }
 }
 

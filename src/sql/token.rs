@@ -86,14 +86,32 @@ impl<'a> Lexer<'a> {
         self.pos = pos;
     }
 
-    /// Whether a name before a `(` stands where no function is called: `AS type(…)` in a CAST,
-    /// `WITH name(…)`, and `FROM table(…)`, a virtual table's hidden columns.
+    /// Whether a name before a `(` stands where no function is called: `AS type(…)` in a CAST, and
+    /// `FROM table(…)`, a virtual table's hidden columns.
     pub fn names_no_function(&self, name: Token) -> bool {
         let before = self.word_before(name.start);
         match self.slice(before) {
             word if is(word, "FROM") => !is(self.slice(self.word_before(before.start)), "DISTINCT"),
-            word => ["AS", "JOIN", "WITH", "RECURSIVE"].iter().any(|keyword| is(word, keyword)),
+            word => is(word, "AS") || is(word, "JOIN"),
         }
+    }
+
+    /// Whether what follows a name and its `(` makes it a common table's: `a, b) AS (`. No more is
+    /// read than a list of names, so that calls in calls are not read again and again.
+    pub fn names_common_table(mut self) -> bool {
+        let mut token = self.next();
+        while matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Text | TokenKind::Comma) {
+            token = self.next();
+        }
+        let closed = token.kind == TokenKind::Close;
+        let named = self.next();
+        let after = self.next();
+        let begins = match self.slice(after) {
+            word if is(word, "NOT") => true,
+            word if is(word, "MATERIALIZED") => self.next().kind == TokenKind::Open,
+            _ => after.kind == TokenKind::Open,
+        };
+        closed && is(self.slice(named), "AS") && begins
     }
 
     /// The word before an offset, if only spaces stand between; else empty.
