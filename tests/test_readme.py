@@ -43,8 +43,21 @@ def test_transaction(peer: PeerProcess) -> None:
     db.close()
 
 
+def test_freezing(peer: PeerProcess) -> None:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    with Replicator([peer.url], auth_token=ADMIN_TOKEN, ddl=True) as replicator:
+        schema = "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"
+        replicator.after_query(schema, (), db.execute(schema))
+        exec(blocks("README.md", "python")[2], {"db": db, "replicator": replicator})
+        assert replicator.flush(timeout=10)
+    rows = db.execute("SELECT id, name FROM users").fetchall()
+    assert len(rows) == 1
+    assert peer.client().rows("SELECT id, name FROM users") == rows
+    db.close()
+
+
 def test_no_python_block_is_left_untested() -> None:
-    assert len(blocks("README.md", "python")) == 2
+    assert len(blocks("README.md", "python")) == 3
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
@@ -65,7 +78,7 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("command", ["", "peer", "demo", "explain"])
+@pytest.mark.parametrize("command", ["", "peer", "demo", "explain", "lint"])
 def test_help_is_in_step(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
