@@ -9,47 +9,40 @@ impl Scan<'_> {
     ///
     /// It notes what stepping would note, but looks at bytes, not tokens, where a byte tells enough.
     pub fn rest(&mut self) {
-        let mut here = Here { pos: self.token().end, ..self.here() };
-        while !self.token().is_stop() {
-            if !self.clock_calls.is_empty() {
-                here = self.step_from(here);
-                continue;
-            }
+        let bytes = self.lexer.bytes();
+        // The token being looked at is not noted yet: it is read once more.
+        let mut here = Here { pos: self.token().start, name: 0, name_end: 0, end: self.last_end };
+        loop {
             // One space before a token is so common that it gets no turn of its own.
-            here.pos += usize::from(self.lexer.at(here.pos) == b' ');
-            let byte = self.lexer.at(here.pos);
+            here.pos += usize::from(bytes.get(here.pos) == Some(&b' '));
+            let byte = bytes.get(here.pos).copied().unwrap_or(0);
             match BODY[usize::from(byte)] {
                 Body::Space => here.pos += 1,
                 Body::Word => here.end_word(self.lexer.word_end(here.pos + 1)),
                 Body::Maybe => match self.lexer.word_end(here.pos + 1) {
-                    end if is_wanted(byte, end - here.pos) => here = self.step_from(here),
-                    end => here.end_word(end),
+                    end if !is_wanted(byte, end - here.pos) => here.end_word(end),
+                    _ => here = self.step_from(here),
                 },
-                Body::Comma => {
-                    here.pos += 1;
-                    here.end_token(here.depth == self.list);
-                }
+                Body::Simple => here.end_byte(),
                 Body::Open if !self.may_call(here) => {
-                    here.pos += 1;
-                    here.depth += 1;
-                    here.end_token(here.at_term);
+                    self.depth += 1;
+                    here.end_byte();
                 }
-                Body::Operator => {
-                    here.pos += 1;
-                    here.end_token(false);
+                Body::Close if self.depth != 0 => {
+                    self.depth -= 1;
+                    here.end_byte();
                 }
                 Body::Question if !self.lexer.at(here.pos + 1).is_ascii_digit() => {
-                    let token = Token { kind: TokenKind::Variable, start: here.pos, end: here.pos + 1 };
-                    self.placeholders.add_plain(token, here.at_term);
-                    here.pos += 1;
-                    here.end_token(false);
+                    self.placeholders.add_plain(here.pos, false);
+                    here.end_byte();
                 }
-                Body::Close if here.depth != 0 && self.list == NO_LIST => {
-                    here.pos += 1;
-                    here.depth -= 1;
-                    here.end_token(false);
+                Body::Dot if !self.lexer.at(here.pos + 1).is_ascii_digit() => here.end_byte(),
+                Body::Open | Body::Close | Body::Question | Body::Dot | Body::Token => {
+                    here = self.step_from(here);
+                    if self.token().is_stop() {
+                        break;
+                    }
                 }
-                Body::Question | Body::Open | Body::Close | Body::Token => here = self.step_from(here),
             }
         }
         self.malformed |= self.depth != 0;
@@ -58,29 +51,39 @@ impl Scan<'_> {
     /// Whether a `(` here follows a name, and not a keyword such as VALUES.
     #[inline(always)]
     fn may_call(&self, here: Here) -> bool {
-        let name = Token { kind: TokenKind::Word, start: here.word, end: here.end };
+        let name = Token { kind: TokenKind::Word, start: here.name, end: here.end };
         self.noting_calls && here.name_end == here.end && !RESERVED.contains(self.lexer.slice(name))
     }
 
-    fn here(&self) -> Here {
-        let Token { kind, start, end } = self.token();
-        let is_name = matches!(kind, TokenKind::Word | TokenKind::Quoted);
-        let name_end = if is_name { end } else { 0 };
-        Here { pos: self.lexer.pos(), word: start, name_end, end, depth: self.depth, at_term: self.at_term }
-    }
-
+    /// Reads and notes a token, and those after it for as long as each matters: in a date function,
+    /// and in the terms of ORDER BY or GROUP BY.
+    #[inline(never)]
     fn step_from(&mut self, here: Here) -> Here {
         self.lexer.go_to(here.pos);
-        let kind = match self.lexer.at(here.word) {
-            _ if here.name_end != here.end => TokenKind::Operator,
-            b'"' | b'`' | b'[' => TokenKind::Quoted,
-            _ => TokenKind::Word,
-        };
-        self.set_token(Token { kind, start: here.word, end: here.end });
-        self.depth = here.depth;
-        self.at_term = here.at_term;
-        self.step();
-        self.here()
+        self.set_token(self.last_token(here));
+        loop {
+            self.read();
+            if self.token().is_stop() {
+                break;
+            }
+            self.note();
+            if self.clock_calls.is_empty() && self.list == NO_LIST {
+                break;
+            }
+        }
+        let Token { kind, start, end } = self.token();
+        let is_name = matches!(kind, TokenKind::Word | TokenKind::Quoted);
+        Here { pos: end, name: start, name_end: if is_name { end } else { 0 }, end }
+    }
+
+    fn last_token(&self, here: Here) -> Token {
+        let Here { name, name_end, end, .. } = here;
+        if name_end != end {
+            return Token { kind: TokenKind::Operator, start: end.saturating_sub(1), end };
+        }
+        let quoted = matches!(self.lexer.at(name), b'"' | b'`' | b'[');
+        let kind = if quoted { TokenKind::Quoted } else { TokenKind::Word };
+        Token { kind, start: name, end }
     }
 }
 
@@ -89,42 +92,36 @@ impl Scan<'_> {
 struct Here {
     pos: usize,
     /// Where the last name begins, and where it ends.
-    word: usize,
+    name: usize,
     name_end: usize,
     /// Where the last token ends.
     end: usize,
-    depth: u32,
-    at_term: bool,
 }
 
 impl Here {
     #[inline(always)]
-    fn end_token(&mut self, at_term: bool) {
+    fn end_byte(&mut self) {
+        self.pos += 1;
         self.end = self.pos;
-        self.at_term = at_term;
     }
 
     #[inline(always)]
     fn end_word(&mut self, end: usize) {
-        self.word = self.pos;
-        self.pos = end;
-        self.name_end = end;
-        self.end_token(false);
+        *self = Self { pos: end, name: self.pos, name_end: end, end };
     }
 }
 
 /// For each letter (A is 1) the lengths of the words that are noted and begin with it, as bits: BY,
-/// CURRENT_…, FROM, LIMIT, LIKELY and its like, ORDER, RETURNING, SELECT.
+/// CURRENT_…, FROM, LIMIT, ORDER, RETURNING, SELECT.
 const WANTED: [u32; 32] = {
     let mut lengths = [0; 32];
     lengths[2] = 1 << 2;
     lengths[3] = 1 << 12 | 1 << 17;
     lengths[6] = 1 << 4;
-    lengths[12] = 1 << 5 | 1 << 6 | 1 << 10;
+    lengths[12] = 1 << 5;
     lengths[15] = 1 << 5;
     lengths[18] = 1 << 9;
     lengths[19] = 1 << 6;
-    lengths[21] = 1 << 8;
     lengths
 };
 
@@ -142,12 +139,12 @@ enum Body {
     Word,
     /// Begins a word that may be.
     Maybe,
-    Comma,
+    /// A comma, an operator of one byte, or one that can be taken for two without a difference.
+    Simple,
     Open,
     Close,
     Question,
-    /// An operator of one byte, or one that can be taken for two without a difference.
-    Operator,
+    Dot,
     /// Anything else: the lexer knows.
     Token,
 }
@@ -158,11 +155,11 @@ static BODY: [Body; 256] = {
     while byte < 256 {
         table[byte] = match byte as u8 {
             b' ' | b'\n' | b'\t' | b'\r' => Body::Space,
-            b',' => Body::Comma,
+            b',' | b'=' | b'<' | b'>' | b'*' | b'%' | b'&' | b'~' => Body::Simple,
             b'(' => Body::Open,
             b')' => Body::Close,
             b'?' => Body::Question,
-            b'=' | b'<' | b'>' | b'*' | b'%' | b'&' | b'~' => Body::Operator,
+            b'.' => Body::Dot,
             b'x' | b'X' => Body::Token,
             first if first.is_ascii_alphabetic() && WANTED[(first & 31) as usize] != 0 => Body::Maybe,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => Body::Word,

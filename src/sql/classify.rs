@@ -1,5 +1,6 @@
 //! What a SQL text does: its statements, and for each its kind, verb, table and placeholders.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::determinism::Reason;
@@ -27,7 +28,7 @@ pub enum Kind {
 
 /// One statement of a text. Offsets are bytes into the classified text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct Statement<'a> {
     /// What it does.
     pub kind: Kind,
     /// Its first word that decides, upper case: "SELECT" (also for VALUES), "INSERT" (also for
@@ -36,14 +37,14 @@ pub struct Statement {
     /// "" if it is no verb of SQLite's.
     pub verb: &'static str,
     /// The schema in front of the table's name, unquoted.
-    pub schema: Option<Box<str>>,
+    pub schema: Option<Cow<'a, str>>,
     /// The table written directly, unquoted. For DDL the table the object belongs to: itself for
     /// CREATE, ALTER and DROP TABLE, what is indexed for CREATE INDEX, what is watched for CREATE
     /// TRIGGER; a view stands for itself, as it can be written to like a table. None for DROP INDEX
     /// and DROP TRIGGER, whose text does not tell, and for everything that is no write or DDL.
-    pub table: Option<Box<str>>,
+    pub table: Option<Cow<'a, str>>,
     /// For SAVEPOINT, RELEASE and ROLLBACK TO: the savepoint's name, unquoted.
-    pub savepoint: Option<Box<str>>,
+    pub savepoint: Option<Cow<'a, str>>,
     /// Whether it is CREATE TEMP or TEMPORARY: what it makes lives in one connection only.
     pub temp: bool,
     /// Where the statement stands, without spaces and comments around it and without its `;`.
@@ -51,7 +52,7 @@ pub struct Statement {
     /// Where a write's own RETURNING begins; the text up to there (right-trimmed) is the write without it.
     pub returning: Option<usize>,
     /// Its placeholders, in source order.
-    pub placeholders: Box<[Placeholder]>,
+    pub placeholders: Vec<Placeholder>,
     /// What in it may differ on a replica, in source order; empty if nothing does. Looked for in
     /// reads, writes and CREATE TABLE … AS.
     pub reasons: Box<[Reason]>,
@@ -75,12 +76,12 @@ pub struct Placeholder {
 
 /// The statements of a text, in source order. Empty statements (`;;`, only comments) are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Classification {
+pub struct Classification<'a> {
     /// In source order.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<Statement<'a>>,
 }
 
-impl Statement {
+impl Statement<'_> {
     /// Whether it changes rows or the schema, or is unknown and begins like one that does.
     pub fn may_write(&self) -> bool {
         match self.kind {
@@ -106,7 +107,7 @@ impl Statement {
 /// assert_eq!((write.kind, write.verb), (Kind::Write, "DELETE"));
 /// assert_eq!(write.table.as_deref(), Some("users"));
 /// ```
-pub fn classify(sql: &str) -> Classification {
+pub fn classify(sql: &str) -> Classification<'_> {
     let mut scan = Scan::new(sql);
     let mut statements = Vec::new();
     while scan.begin() {
@@ -118,7 +119,7 @@ pub fn classify(sql: &str) -> Classification {
     Classification { statements }
 }
 
-fn statement(scan: &mut Scan<'_>) -> Statement {
+fn statement<'a>(scan: &mut Scan<'a>) -> Statement<'a> {
     let start = scan.token().start;
     let Head { kind, verb, temp } = head(scan);
     scan.rest();
@@ -141,6 +142,9 @@ fn statement(scan: &mut Scan<'_>) -> Statement {
 
 fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str) -> Box<[Reason]> {
     let of_clauses = if kind == Kind::Write { scan.clauses.reason(verb) } else { None };
+    if scan.reasons.is_empty() && of_clauses.is_none() {
+        return Box::default();
+    }
     let mut reasons = std::mem::take(&mut scan.reasons);
     if kind == Kind::Unknown {
         return Box::default();

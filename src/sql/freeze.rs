@@ -113,7 +113,7 @@ enum Outcome {
 struct Freezer<'a, F> {
     sql: &'a str,
     lexer: Lexer<'a>,
-    statement: &'a Statement,
+    statement: &'a Statement<'a>,
     is_first: bool,
     now: Instant,
     values: Option<ValuesRows>,

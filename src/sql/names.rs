@@ -1,7 +1,14 @@
 //! Names as SQLite reads them: <https://sqlite.org/lang_keywords.html>.
 
+use std::borrow::Cow;
+
 /// The name a token stands for: its quotes are taken off, and quotes doubled inside are undone.
 pub(crate) fn unquote(text: &str) -> Box<str> {
+    unquoted(text).into()
+}
+
+/// The same, and no copy where the name stands in the text as it is.
+pub(crate) fn unquoted(text: &str) -> Cow<'_, str> {
     let quote = match text.as_bytes() {
         [b'[', .., b']'] => return text[1..text.len() - 1].into(),
         [first @ (b'"' | b'`' | b'\''), .., last] if first == last => *first as char,

@@ -11,25 +11,14 @@ use super::token::Token;
 /// unless told otherwise, 250,000 in Debian's.
 pub(crate) const MAX_INDEX: u32 = 250_000;
 
-/// Up to this many placeholders are kept without allocating, and a name is looked for among them
+/// So many placeholders are given room at first, and up to so many a name is looked for among them
 /// one by one; beyond it names get a map, so that numbering stays linear.
-const FEW: usize = 12;
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Mark {
-    start: usize,
-    end: usize,
-    index: u32,
-    named: bool,
-    ordinal: bool,
-}
+const FEW: usize = 8;
 
 /// The placeholders of the statement being read.
 #[derive(Debug, Default)]
 pub(crate) struct Placeholders<'a> {
-    few: [Mark; FEW],
-    count: usize,
-    many: Vec<Mark>,
+    found: Vec<Placeholder>,
     largest: u32,
     numbers: Option<HashMap<&'a [u8], u32, FixedState>>,
 }
@@ -44,67 +33,54 @@ impl<'a> Placeholders<'a> {
         };
         let accepted = index != 0 && index <= MAX_INDEX;
         if accepted {
-            self.push(Mark { start: token.start, end: token.end, index, named, ordinal });
+            self.push(Placeholder { span: token.start..token.end, index, named, ordinal });
         }
         accepted
     }
 
     /// Adds a `?`.
     #[inline(always)]
-    pub fn add_plain(&mut self, token: Token, ordinal: bool) {
+    pub fn add_plain(&mut self, start: usize, ordinal: bool) {
         let index = self.largest + 1;
-        self.push(Mark { start: token.start, end: token.end, index, named: false, ordinal });
+        self.push(Placeholder { span: start..start + 1, index, named: false, ordinal });
     }
 
     #[inline(always)]
-    fn push(&mut self, mark: Mark) {
-        self.largest = self.largest.max(mark.index);
-        match self.few.get_mut(self.count) {
-            Some(slot) => *slot = mark,
-            None => self.many.push(mark),
+    fn push(&mut self, placeholder: Placeholder) {
+        self.largest = self.largest.max(placeholder.index);
+        if self.found.is_empty() {
+            self.found.reserve_exact(FEW);
         }
-        self.count += 1;
+        self.found.push(placeholder);
     }
 
     /// How many were added.
     pub fn count(&self) -> usize {
-        self.count
+        self.found.len()
     }
 
     /// Those found since the last call; numbering begins anew.
     #[inline]
-    pub fn take(&mut self) -> Box<[Placeholder]> {
-        let count = std::mem::take(&mut self.count);
+    pub fn take(&mut self) -> Vec<Placeholder> {
         self.largest = 0;
-        if count == 0 {
-            return Box::default();
-        }
         self.numbers = None;
-        let mut placeholders = Vec::with_capacity(count);
-        placeholders.extend(self.few.iter().take(count).map(placeholder));
-        placeholders.extend(self.many.drain(..).as_slice().iter().map(placeholder));
-        placeholders.into_boxed_slice()
+        std::mem::take(&mut self.found)
     }
 
     fn named(&mut self, sql: &'a [u8], name: &'a [u8]) -> u32 {
         let next = self.largest + 1;
-        let mut named = self.few.iter().take(self.count).filter(|mark| mark.named);
-        if self.count < FEW {
-            return named.find(|mark| text(sql, mark) == name).map_or(next, |mark| mark.index);
+        let mut named = self.found.iter().filter(|found| found.named);
+        if self.found.len() <= FEW {
+            return named.find(|found| text(sql, found) == name).map_or(next, |found| found.index);
         }
         let numbers =
-            self.numbers.get_or_insert_with(|| named.map(|mark| (text(sql, mark), mark.index)).collect());
+            self.numbers.get_or_insert_with(|| named.map(|found| (text(sql, found), found.index)).collect());
         *numbers.entry(name).or_insert(next)
     }
 }
 
-fn text<'a>(sql: &'a [u8], mark: &Mark) -> &'a [u8] {
-    sql.get(mark.start..mark.end).unwrap_or_default()
-}
-
-fn placeholder(mark: &Mark) -> Placeholder {
-    let Mark { start, end, index, named, ordinal } = *mark;
-    Placeholder { span: start..end, index, named, ordinal }
+fn text<'a>(sql: &'a [u8], placeholder: &Placeholder) -> &'a [u8] {
+    sql.get(placeholder.span.clone()).unwrap_or_default()
 }
 
 /// The value of some digits; anything too large is more than any limit.

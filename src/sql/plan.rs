@@ -196,7 +196,7 @@ impl Plan {
     }
 
     /// What `rules` say of each statement of `sql`, with the classification it rests on.
-    pub fn explain(sql: &str, rules: &Rules) -> (Classification, Vec<Result<ReplicaSet, Skip>>) {
+    pub fn explain<'a>(sql: &'a str, rules: &Rules) -> (Classification<'a>, Vec<Result<ReplicaSet, Skip>>) {
         let classification = classify(sql);
         let decisions = classification.statements.iter().map(|s| rules.decide(s)).collect();
         (classification, decisions)
@@ -236,7 +236,7 @@ impl Script {
         };
         match (statement.verb, &statement.savepoint) {
             ("BEGIN", _) => self.marks.push((None, self.kept.len())),
-            ("SAVEPOINT", name) => self.marks.push((name.clone(), self.kept.len())),
+            ("SAVEPOINT", name) => self.marks.push((name.as_deref().map(Into::into), self.kept.len())),
             ("RELEASE", _) => {
                 let at = self.marks.iter().rposition(named);
                 self.marks.truncate(at.unwrap_or(self.marks.len()));

@@ -1,9 +1,11 @@
 //! Reading one statement token by token, and noting on the way what is wanted of all statements:
 //! placeholders, parentheses, a write's RETURNING.
 
+use std::borrow::Cow;
+
 use super::clock_call::ClockCall;
 use super::determinism::{Clauses, Reason};
-use super::names::unquote;
+use super::names::unquoted;
 use super::placeholders::Placeholders;
 use super::token::{Lexer, Token, TokenKind};
 use super::words::{RESERVED, is};
@@ -88,7 +90,7 @@ impl<'a> Scan<'a> {
         self.outer_lists.clear();
         self.at_term = false;
         while self.token().kind == TokenKind::Semi {
-            self.step();
+            self.read();
         }
         self.token().kind != TokenKind::End
     }
@@ -115,22 +117,27 @@ impl<'a> Scan<'a> {
         self.lexer.slice(self.token())
     }
 
-    /// Goes to the next token, unless the statement is over.
+    /// Goes to the next token without noting this one, which is a keyword or a name, unless the
+    /// statement is over.
     #[inline]
     pub fn advance(&mut self) {
         if !self.token().is_stop() {
-            self.step();
+            self.read();
         }
     }
 
-    /// Goes to the next token, also over a `;`: in a trigger it ends no statement.
-    #[inline(never)]
+    /// Notes the token and goes to the next one, also over a `;`: in a trigger it ends no statement.
     pub fn step(&mut self) {
+        self.note();
+        self.read();
+    }
+
+    #[inline(never)]
+    pub(super) fn read(&mut self) {
         self.last_end = self.token().end;
         self.current ^= 1;
         let token = self.lexer.next();
         self.set_token(token);
-        self.note();
     }
 
     /// Whether the token is this keyword.
@@ -177,8 +184,8 @@ impl<'a> Scan<'a> {
     }
 
     /// A token as the name it stands for.
-    pub fn unquoted(&self, token: Token) -> Box<str> {
-        unquote(self.sql.get(token.start..token.end).unwrap_or_default())
+    pub fn unquoted(&self, token: Token) -> Cow<'a, str> {
+        unquoted(self.sql.get(token.start..token.end).unwrap_or_default())
     }
 
     /// Steps over a pair of parentheses and what is in it, which must stand here.
@@ -187,10 +194,11 @@ impl<'a> Scan<'a> {
             self.malformed = true;
             return;
         }
-        let outside = self.depth - 1;
-        while !self.token().is_stop() && self.depth != outside {
-            self.advance();
-        }
+        let outside = self.depth;
+        self.depth += 1;
         self.advance();
+        while !self.token().is_stop() && self.depth != outside {
+            self.step();
+        }
     }
 }

@@ -175,13 +175,13 @@ fn trigger(scan: &mut Scan<'_>) {
     qualified(scan);
     let schema = scan.names.schema;
     while !scan.token().is_stop() && !scan.at("ON") {
-        scan.advance();
+        scan.step();
     }
     scan.expect("ON");
     qualified(scan);
     scan.names.schema = schema.or(scan.names.schema);
     while !scan.token().is_stop() && !scan.at("BEGIN") {
-        scan.advance();
+        scan.step();
     }
     scan.expect("BEGIN");
     if !scan.malformed {

@@ -77,8 +77,9 @@ impl<'a> Lexer<'a> {
         self.bytes.get(index).copied().unwrap_or(0)
     }
 
-    pub fn pos(&self) -> usize {
-        self.pos
+    /// The text as far as SQLite reads it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Goes on at an offset where a token may begin.

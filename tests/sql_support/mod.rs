@@ -65,7 +65,9 @@ pub fn kind_name(kind: Kind) -> &'static str {
 
 /// A statement in the table's terms; an empty name is none.
 pub fn expected_of(statement: &Statement) -> Expected {
-    let name = |name: &Option<Box<str>>| name.as_deref().filter(|name| !name.is_empty()).map(str::to_owned);
+    let name = |name: &Option<std::borrow::Cow<'_, str>>| {
+        name.as_deref().filter(|name| !name.is_empty()).map(str::to_owned)
+    };
     let ordinal: Vec<bool> = statement.placeholders.iter().map(|p| p.ordinal).collect();
     Expected {
         kind: kind_name(statement.kind).to_owned(),
