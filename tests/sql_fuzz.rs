@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use sql_support::{cases, expected_of};
 
 /// Classifies, and checks everything that holds for any text.
-fn checked(sql: &str) -> Vec<Statement> {
+fn checked(sql: &str) -> Vec<Statement<'_>> {
     let statements = classify(sql).statements;
     let mut end = 0;
     for statement in &statements {
