@@ -398,8 +398,16 @@ def test_a_value_that_cannot_be_sent_is_named(world: World) -> None:
 
 def test_a_key_that_is_none_on_the_replica_is_rejected_there(world: World) -> None:
     replicator = world.replicators["rows"]
-    write = replicator.after_query(UPDATE, (), rows=[{"id": 1, "x": 5, "y": "A"}], key="y")
+    insert = "INSERT INTO t VALUES (1, random(), 'A')"
+    write = replicator.after_query(insert, (), rows=[{"id": 1, "x": 5, "y": "A"}], key="y")
     assert "ON CONFLICT" in rejected(write)["peer"]
+
+
+def test_a_row_that_is_missing_on_the_replica_shows(world: World) -> None:
+    write = world.replicators["rows"].after_query(UPDATE, (), rows=[{"id": 999, "x": 5}], key="id")
+    (outcome,) = write.wait(30)
+    assert (outcome.status, outcome.changes) == ("fulfilled", 0)
+    assert outcome.reason is not None and outcome.reason.startswith("diverged")
 
 
 def test_rows_that_pass_through_each_others_unique_values_are_rejected(world: World) -> None:

@@ -46,16 +46,20 @@ impl<'py> Given<'_, 'py> {
         if plan.statements.is_empty() {
             return Ok(None);
         }
-        let statements = if self.many || plan.suspect {
-            self.sets().and_then(|sets| self.render_sets(live, text, &plan, &sets))
+        let (statements, rows) = if self.many || plan.suspect {
+            match self.sets() {
+                Ok(sets) => self.render_sets(live, text, &plan, &sets),
+                Err(reason) => (Err(reason), None),
+            }
         } else {
-            self.render_one(&plan)
+            (self.render_one(&plan), None)
         };
         if statements.as_ref().is_ok_and(Vec::is_empty) {
             // `executemany` without rows.
             return Ok(None);
         }
-        let expected = self.result.filter(|_| plan.counts_rows()).and_then(row_count);
+        // Each row that stands for a statement changes one row: one that is missing on a replica shows.
+        let expected = rows.or_else(|| self.result.filter(|_| plan.counts_rows()).and_then(row_count));
         Ok(Some(Call { statements, targets: plan.targets(), expected }))
     }
 
@@ -66,13 +70,19 @@ impl<'py> Given<'_, 'py> {
         Ok(statements)
     }
 
-    fn render_sets(&self, live: &Live, sql: &str, plan: &Plan, sets: &[Bound<'_, PyAny>]) -> Rendered {
+    fn render_sets(
+        &self,
+        live: &Live,
+        sql: &str,
+        plan: &Plan,
+        sets: &[Bound<'py, PyAny>],
+    ) -> (Rendered, Option<i64>) {
         if plan.suspect
             && let Some(replaced) = self.replace(live, sql, sets)
         {
             return replaced;
         }
-        if self.many { render_many(plan, sets) } else { self.render_one(plan) }
+        (if self.many { render_many(plan, sets) } else { self.render_one(plan) }, None)
     }
 
     /// The sets of parameters, one for each execution.
@@ -88,11 +98,12 @@ impl<'py> Given<'_, 'py> {
         }
     }
 
-    /// What is done with a statement that may do something else on a replica; None where it is sent as it is.
-    fn replace(&self, live: &Live, sql: &str, sets: &[Bound<'py, PyAny>]) -> Option<Rendered> {
+    /// What is done with a statement that may do something else on a replica, and how many rows stand for it; None where
+    /// it is sent as it is.
+    fn replace(&self, live: &Live, sql: &str, sets: &[Bound<'py, PyAny>]) -> Option<(Rendered, Option<i64>)> {
         let why = sets.iter().find_map(|set| differs(self.sql.py(), sql, &PyParameters::new(set)))?;
         live.engine.count_nondeterministic();
-        let refused = |why: String| Some(Err(Reason::new(ReasonCode::Nondeterministic, why)));
+        let refused = |why: String| Some((Err(Reason::new(ReasonCode::Nondeterministic, why)), None));
         match (live.engine.shared().config.nondeterministic, self.rows) {
             (OnNondeterministic::Warn, _) => {
                 live.engine.warn_nondeterministic(sql, &why);
@@ -105,8 +116,11 @@ impl<'py> Given<'_, 'py> {
                 refused(format!("the statement {why}; freeze it with before_query, or pass rows= and key="))
             }
             (OnNondeterministic::Rows, Some(rows)) => match read_rows(sql, rows, self.key) {
-                Ok(None) => Some(Ok(Vec::new())),
-                Ok(Some(rows)) => Some(render_many(&live.engine.look_up(&rows.statement.sql), &rows.values)),
+                Ok(None) => Some((Ok(Vec::new()), None)),
+                Ok(Some(rows)) => {
+                    let plan = live.engine.look_up(&rows.statement.sql);
+                    Some((render_many(&plan, &rows.values), Some(rows.values.len() as i64)))
+                }
                 Err(error) => refused(format!("the statement {why}, and {error}")),
             },
         }
