@@ -22,6 +22,14 @@ _ROWS = frozenset(
 _MOST_TABLES = 1_000
 
 
+def _renames(action: int, table: str | None) -> bool:
+    """Whether SQLite looks for what an ALTER TABLE renames in the temporary schema, too.
+
+    A text cannot write there by itself: SQLite refuses that before it asks.
+    """
+    return action == sqlite3.SQLITE_UPDATE and table in {"sqlite_temp_master", "sqlite_temp_schema"}
+
+
 class Guard:
     """The authorizer of one connection, used by one thread at a time."""
 
@@ -76,7 +84,7 @@ class Guard:
             return sqlite3.SQLITE_OK
         if one is not None and (one[:4].lower() == "_cf_" or one in allowed.NO_TABLES):
             return sqlite3.SQLITE_DENY
-        if database == "temp" and action not in _LOOKS:
+        if database == "temp" and action not in _LOOKS and not _renames(action, one):
             return sqlite3.SQLITE_DENY
         if action in _TRANSACTION:
             self.refused_transaction = True
