@@ -1,7 +1,7 @@
 //! The quick way through a statement's body, where nearly all the time of classifying goes.
 
 use super::scan::{NO_LIST, Scan};
-use super::token::{Token, TokenKind};
+use super::token::{Token, TokenKind, word_end};
 use super::words::RESERVED;
 
 impl Scan<'_> {
@@ -11,103 +11,96 @@ impl Scan<'_> {
     pub fn rest(&mut self) {
         let bytes = self.lexer.bytes();
         // The token being looked at is not noted yet: it is read once more.
-        let mut here = Here { pos: self.token().start, name: 0, name_end: 0, end: self.last_end };
+        let mut pos = self.token().start;
+        // Where the last token ends, and where it begins if it is a name.
+        let (mut end, mut name) = (self.last_end, None);
         loop {
             // One space before a token is so common that it gets no turn of its own.
-            here.pos += usize::from(bytes.get(here.pos) == Some(&b' '));
-            let byte = bytes.get(here.pos).copied().unwrap_or(0);
+            pos += usize::from(bytes.get(pos) == Some(&b' '));
+            let Some(&byte) = bytes.get(pos) else {
+                self.end_at(end);
+                break;
+            };
             match BODY[usize::from(byte)] {
-                Body::Space => here.pos += 1,
-                Body::Word => here.end_word(self.lexer.word_end(here.pos + 1)),
-                Body::Maybe => match self.lexer.word_end(here.pos + 1) {
-                    end if !is_wanted(byte, end - here.pos) => here.end_word(end),
-                    _ => here = self.step_from(here),
-                },
-                Body::Simple => here.end_byte(),
-                Body::Open if !self.may_call(here) => {
-                    self.depth += 1;
-                    here.end_byte();
+                Body::Space => {
+                    pos += 1;
+                    continue;
                 }
-                Body::Close if self.depth != 0 => {
-                    self.depth -= 1;
-                    here.end_byte();
+                Body::Word => {
+                    name = Some(pos);
+                    end = word_end(bytes, pos + 1);
+                    pos = end;
+                    continue;
                 }
-                Body::Question if !self.lexer.at(here.pos + 1).is_ascii_digit() => {
-                    self.placeholders.add_plain(here.pos, false);
-                    here.end_byte();
-                }
-                Body::Dot if !self.lexer.at(here.pos + 1).is_ascii_digit() => here.end_byte(),
-                Body::Open | Body::Close | Body::Question | Body::Dot | Body::Token => {
-                    here = self.step_from(here);
-                    if self.token().is_stop() {
-                        break;
+                Body::Maybe => {
+                    let word = word_end(bytes, pos + 1);
+                    if !is_wanted(byte, word - pos) {
+                        name = Some(pos);
+                        end = word;
+                        pos = end;
+                        continue;
                     }
+                    self.step_from(pos, name, end);
+                }
+                Body::Open if self.may_call(name, end) => self.step_from(pos, name, end),
+                Body::Close if self.depth == 0 => self.step_from(pos, name, end),
+                Body::Dot | Body::Question if bytes.get(pos + 1).is_some_and(u8::is_ascii_digit) => {
+                    self.step_from(pos, name, end);
+                }
+                Body::Token => self.step_from(pos, name, end),
+                simple => {
+                    match simple {
+                        Body::Open => self.depth += 1,
+                        Body::Close => self.depth -= 1,
+                        Body::Question => self.placeholders.add_plain(pos, false),
+                        _ => {}
+                    }
+                    name = None;
+                    pos += 1;
+                    end = pos;
+                    continue;
                 }
             }
+            let token = self.token();
+            if token.is_stop() {
+                break;
+            }
+            name = matches!(token.kind, TokenKind::Word | TokenKind::Quoted).then_some(token.start);
+            end = token.end;
+            pos = end;
         }
         self.malformed |= self.depth != 0;
     }
 
     /// Whether a `(` here follows a name, and not a keyword such as VALUES.
     #[inline(always)]
-    fn may_call(&self, here: Here) -> bool {
-        let name = Token { kind: TokenKind::Word, start: here.name, end: here.end };
-        self.noting_calls && here.name_end == here.end && !RESERVED.contains(self.lexer.slice(name))
+    fn may_call(&self, name: Option<usize>, end: usize) -> bool {
+        let word = |start| self.lexer.slice(Token { kind: TokenKind::Word, start, end });
+        self.noting_calls && name.is_some_and(|start| !RESERVED.contains(word(start)))
     }
 
     /// Reads and notes a token, and those after it for as long as each matters: in a date function,
     /// and in the terms of ORDER BY or GROUP BY.
     #[inline(never)]
-    fn step_from(&mut self, here: Here) -> Here {
-        self.lexer.go_to(here.pos);
-        self.set_token(self.last_token(here));
+    fn step_from(&mut self, pos: usize, name: Option<usize>, end: usize) {
+        self.lexer.go_to(pos);
+        self.set_token(match name {
+            Some(start) if matches!(self.lexer.at(start), b'"' | b'`' | b'[') => {
+                Token { kind: TokenKind::Quoted, start, end }
+            }
+            Some(start) => Token { kind: TokenKind::Word, start, end },
+            None => Token { kind: TokenKind::Operator, start: end.saturating_sub(1), end },
+        });
         loop {
             self.read();
             if self.token().is_stop() {
-                break;
+                return;
             }
             self.note();
             if self.clock_calls.is_empty() && self.list == NO_LIST {
-                break;
+                return;
             }
         }
-        let Token { kind, start, end } = self.token();
-        let is_name = matches!(kind, TokenKind::Word | TokenKind::Quoted);
-        Here { pos: end, name: start, name_end: if is_name { end } else { 0 }, end }
-    }
-
-    fn last_token(&self, here: Here) -> Token {
-        let Here { name, name_end, end, .. } = here;
-        if name_end != end {
-            return Token { kind: TokenKind::Operator, start: end.saturating_sub(1), end };
-        }
-        let quoted = matches!(self.lexer.at(name), b'"' | b'`' | b'[');
-        let kind = if quoted { TokenKind::Quoted } else { TokenKind::Word };
-        Token { kind, start: name, end }
-    }
-}
-
-/// Where `rest` is in a statement's body; offsets are bytes into the text.
-#[derive(Clone, Copy)]
-struct Here {
-    pos: usize,
-    /// Where the last name begins, and where it ends.
-    name: usize,
-    name_end: usize,
-    /// Where the last token ends.
-    end: usize,
-}
-
-impl Here {
-    #[inline(always)]
-    fn end_byte(&mut self) {
-        self.pos += 1;
-        self.end = self.pos;
-    }
-
-    #[inline(always)]
-    fn end_word(&mut self, end: usize) {
-        *self = Self { pos: end, name: self.pos, name_end: end, end };
     }
 }
 

@@ -140,6 +140,14 @@ impl<'a> Scan<'a> {
         self.set_token(token);
     }
 
+    /// Is at the end of the text; the last token ends at an offset.
+    pub(super) fn end_at(&mut self, last_end: usize) {
+        self.last_end = last_end;
+        let end = self.lexer.bytes().len();
+        self.lexer.go_to(end);
+        self.set_token(Token { kind: TokenKind::End, start: end, end });
+    }
+
     /// Whether the token is this keyword.
     #[inline(always)]
     pub fn at(&self, keyword: &str) -> bool {

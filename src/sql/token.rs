@@ -58,26 +58,22 @@ impl Token {
 /// Cuts a text into tokens; spaces and comments are left out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lexer<'a> {
-    /// The text up to its first NUL, where SQLite stops reading; 0 can then mean "past the end".
     bytes: &'a [u8],
-    full_len: usize,
     pos: usize,
 }
 
 impl<'a> Lexer<'a> {
     pub fn new(sql: &'a str) -> Self {
-        let all = sql.as_bytes();
-        let end = memchr::memchr(0, all).unwrap_or(all.len());
-        Self { bytes: &all[..end], full_len: all.len(), pos: 0 }
+        Self { bytes: sql.as_bytes(), pos: 0 }
     }
 
-    /// The byte at an offset; 0 past the end.
+    /// The byte at an offset; 0 past the end, as SQLite stops reading at a NUL.
     #[inline(always)]
     pub fn at(&self, index: usize) -> u8 {
         self.bytes.get(index).copied().unwrap_or(0)
     }
 
-    /// The text as far as SQLite reads it.
+    /// The text.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -140,7 +136,7 @@ impl<'a> Lexer<'a> {
                     self.skip_space(start + 1);
                     continue;
                 }
-                Class::Letter => (TokenKind::Word, self.word_end(start + 1)),
+                Class::Letter => (TokenKind::Word, word_end(self.bytes, start + 1)),
                 Class::Comma => (TokenKind::Comma, start + 1),
                 Class::Open => (TokenKind::Open, start + 1),
                 Class::Close => (TokenKind::Close, start + 1),
@@ -174,7 +170,7 @@ impl<'a> Lexer<'a> {
         let length = |two: bool| start + 1 + usize::from(two);
         match CLASS[first as usize] {
             Class::X if second == b'\'' => self.blob(start),
-            Class::X | Class::Bom => (TokenKind::Word, self.word_end(start + 1)),
+            Class::X | Class::Bom => (TokenKind::Word, word_end(self.bytes, start + 1)),
             Class::Bracket => self.bracketed(start),
             Class::Sigil => self.named_variable(start, first),
             Class::Minus if second == b'>' => {
@@ -187,19 +183,11 @@ impl<'a> Lexer<'a> {
             Class::Pipe => (TokenKind::Operator, length(second == b'|')),
             Class::Bang if second == b'=' => (TokenKind::Operator, start + 2),
             Class::Single | Class::Slash => (TokenKind::Operator, start + 1),
-            _ if start < self.bytes.len() => (TokenKind::Illegal, start + 1),
+            _ if first != 0 => (TokenKind::Illegal, start + 1),
             // What follows a NUL is not read by SQLite, and is not ours to split.
-            _ if start < self.full_len => (TokenKind::Illegal, self.full_len),
+            _ if start < self.bytes.len() => (TokenKind::Illegal, self.bytes.len()),
             _ => (TokenKind::End, start),
         }
-    }
-
-    /// Where the name bytes end that follow an offset.
-    #[inline(always)]
-    pub fn word_end(&self, from: usize) -> usize {
-        let rest = self.bytes.get(from..).unwrap_or(&[]);
-        let len = rest.iter().position(|byte| !NAME_BYTE[usize::from(*byte)]);
-        len.map_or(self.bytes.len(), |len| from + len)
     }
 
     #[inline(always)]
@@ -210,41 +198,49 @@ impl<'a> Lexer<'a> {
         self.pos = i;
     }
 
-    fn skip_line(&mut self, from: usize) {
+    /// Where a byte is found from an offset on; else where the text ends.
+    fn find(&self, byte: u8, from: usize) -> usize {
         let rest = self.bytes.get(from..).unwrap_or(&[]);
-        self.pos = memchr::memchr(b'\n', rest).map_or(self.bytes.len(), |at| from + at);
+        memchr::memchr2(byte, 0, rest).map_or(self.bytes.len(), |at| from + at)
+    }
+
+    fn skip_line(&mut self, from: usize) {
+        self.pos = self.find(b'\n', from);
     }
 
     /// An unterminated block comment runs to the end of the text.
     fn skip_block(&mut self, from: usize) {
-        let mut i = from;
-        while let Some(star) = memchr::memchr(b'*', self.bytes.get(i..).unwrap_or(&[])) {
-            i += star + 1;
-            if self.at(i) == b'/' {
-                self.pos = i + 1;
+        self.pos = self.find(b'*', from);
+        while self.at(self.pos) != 0 {
+            self.pos += 1;
+            if self.at(self.pos) == b'/' {
+                self.pos += 1;
                 return;
             }
+            self.pos = self.find(b'*', self.pos);
         }
-        self.pos = self.bytes.len();
     }
 
     fn quoted(&self, start: usize, quote: u8) -> (TokenKind, usize) {
         let kind = if quote == b'\'' { TokenKind::Text } else { TokenKind::Quoted };
         let mut i = start + 1;
-        while let Some(at) = memchr::memchr(quote, self.bytes.get(i..).unwrap_or(&[])) {
-            i += at + 1;
+        loop {
+            i = self.find(quote, i);
+            if self.at(i) != quote {
+                return (TokenKind::Illegal, i);
+            }
+            i += 1;
             if self.at(i) != quote {
                 return (kind, i);
             }
             i += 1;
         }
-        (TokenKind::Illegal, self.bytes.len())
     }
 
     fn bracketed(&self, start: usize) -> (TokenKind, usize) {
-        match memchr::memchr(b']', &self.bytes[start..]) {
-            Some(at) => (TokenKind::Quoted, start + at + 1),
-            None => (TokenKind::Illegal, self.bytes.len()),
+        match self.find(b']', start) {
+            end if self.at(end) == 0 => (TokenKind::Illegal, end),
+            last => (TokenKind::Quoted, last + 1),
         }
     }
 
@@ -256,14 +252,13 @@ impl<'a> Lexer<'a> {
         if self.at(i) == b'\'' && (i - start).is_multiple_of(2) {
             return (TokenKind::Blob, i + 1);
         }
-        let rest = self.bytes.get(i..).unwrap_or(&[]);
-        let end = memchr::memchr(b'\'', rest).map_or(self.bytes.len(), |at| i + at + 1);
-        (TokenKind::Illegal, end)
+        let end = self.find(b'\'', i);
+        (TokenKind::Illegal, end + usize::from(self.at(end) != 0))
     }
 
     fn number(&self, start: usize) -> (TokenKind, usize) {
         let end = self.number_end(start);
-        match self.word_end(end) {
+        match word_end(self.bytes, end) {
             stop if stop > end => (TokenKind::Illegal, stop),
             _ => (TokenKind::Number, end),
         }
@@ -325,4 +320,12 @@ impl<'a> Lexer<'a> {
             _ => (TokenKind::Illegal, end),
         }
     }
+}
+
+/// Where the name bytes end that follow an offset.
+#[inline(always)]
+pub(super) fn word_end(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or(&[]);
+    let len = rest.iter().position(|byte| !NAME_BYTE[usize::from(*byte)]);
+    from + len.unwrap_or(rest.len())
 }
