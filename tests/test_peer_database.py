@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -173,3 +174,57 @@ def test_the_limit_on_a_text_can_be_set(db: Path) -> None:
         assert query(peer, "SELECT 1 AS a_long_name").error == ("statement too long: SQLITE_TOOBIG")
     finally:
         peer.close()
+
+
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+
+
+@pytest.mark.parametrize("rollback_on_error", [False, True])
+def test_a_text_that_does_not_end_is_stopped(db: Path, rollback_on_error: bool) -> None:
+    peer = Peer(
+        db,
+        admin_token=ADMIN_TOKEN,
+        client_token=CLIENT_TOKEN,
+        max_seconds=0.2,
+        rollback_on_error=rollback_on_error,
+    )
+    try:
+        query(peer, "CREATE TABLE t (a)")
+        for sql, token in [
+            (f"INSERT INTO t VALUES (1); {ENDLESS} INSERT INTO t SELECT i FROM n", ADMIN_TOKEN),
+            (f"INSERT INTO t VALUES (2); {ENDLESS} SELECT count(*) FROM n", ADMIN_TOKEN),
+            (f"{ENDLESS} SELECT count(*) FROM n", CLIENT_TOKEN),
+        ]:
+            start = time.monotonic()
+            answer = query(peer, sql, token)
+            assert (answer.status, answer.error) == (503, "interrupted: SQLITE_INTERRUPT")
+            assert answer.headers["retry-after"] == "1"
+            assert time.monotonic() - start < 5
+        assert rows(db, "SELECT a FROM t") == []
+        assert query(peer, "INSERT INTO t VALUES (3)").status == 200
+        assert query(peer, "SELECT a FROM t", CLIENT_TOKEN).result == [{"a": 3}]
+    finally:
+        peer.close()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_text_needs_some_time(db: Path, seconds: float) -> None:
+    with pytest.raises(ConfigurationError, match="max_seconds must be more than 0"):
+        Peer(db, admin_token="t", max_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE sqlite_temp_master SET sql = ''",
+        "UPDATE temp.sqlite_master SET sql = ''",
+        "UPDATE sqlite_temp_schema SET tbl_name = 'x'",
+        "ALTER TABLE temp.t RENAME TO u",
+    ],
+)
+def test_the_temporary_schema_stays_out_of_reach(peer: Peer, db: Path, sql: str) -> None:
+    query(peer, "CREATE TABLE t (a)")
+    assert query(peer, sql).status == 500
+    assert query(peer, "ALTER TABLE t RENAME TO u").status == 200
+    assert query(peer, sql.replace("t RENAME", "u RENAME")).status == 500
+    assert rows(db, "SELECT name FROM sqlite_schema") == [("u",)]

@@ -135,6 +135,20 @@ def test_what_is_allowed(replica: Client, sql: str) -> None:
     replica.run(sql)
 
 
+def test_tables_can_be_altered(replica: Client) -> None:
+    replica.run(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c); CREATE INDEX i ON t (a);"
+        "CREATE VIEW v AS SELECT a FROM t; INSERT INTO t VALUES (1, 'a', 'b', 'c')"
+    )
+    for change in ["RENAME COLUMN a TO x", "RENAME TO u"]:
+        replica.run(f"ALTER TABLE t {change}")
+    replica.run("ALTER TABLE u DROP COLUMN b; ALTER TABLE u ADD COLUMN d DEFAULT 'd'")
+    replica.run("ALTER TABLE u RENAME c TO y; UPDATE u SET y = 'z'")
+    answer = replica.query("SELECT * FROM u")
+    assert answer.result == [{"id": 1, "x": "a", "y": "z", "d": "d"}]
+    assert replica.rows("SELECT * FROM v") == [("a",)]
+
+
 def test_full_text_search(replica: Client) -> None:
     replica.run(
         "CREATE VIRTUAL TABLE f USING fts5 (a); INSERT INTO f VALUES ('hello world'), ('bye')"

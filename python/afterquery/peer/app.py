@@ -32,6 +32,8 @@ class Peer:
     - `client_token`: who sends it may read.
     - `max_body_bytes`: a larger request is answered with 413.
     - `max_sql_bytes`: a longer text is refused, and nothing of it applied.
+    - `max_seconds`: a text that runs longer is stopped and answered with 503, and nothing of it
+      applied.
     - `rollback_on_error`: take a text back as a whole when one of its statements fails. By default
       what ran before the failing statement stays, as on StarbaseDB.
     - `synchronous`: with FULL an answered write survives a power failure; with NORMAL it survives
@@ -48,18 +50,25 @@ class Peer:
         client_token: str | None = None,
         max_body_bytes: int = 16 * 1024 * 1024,
         max_sql_bytes: int = 100_000,
+        max_seconds: float = 30.0,
         rollback_on_error: bool = False,
         synchronous: connect.Synchronous = "FULL",
     ) -> None:
         if max_body_bytes < 1 or max_sql_bytes < 1:
             raise ConfigurationError("max_body_bytes and max_sql_bytes must be 1 or more")
+        if not max_seconds > 0:
+            raise ConfigurationError(f"max_seconds must be more than 0, not {max_seconds!r}")
         if synchronous not in {"FULL", "NORMAL"}:
             raise ConfigurationError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
         self._tokens = Tokens(admin_token, client_token)
         self._max_body_bytes = max_body_bytes
         self.path = connect.checked(db)
         """The file. Open it with `sqlite3` to read from it; writing is for the peer alone."""
-        rules = Rules(max_sql_bytes=max_sql_bytes, rollback_on_error=rollback_on_error)
+        rules = Rules(
+            max_sql_bytes=max_sql_bytes,
+            max_seconds=max_seconds,
+            rollback_on_error=rollback_on_error,
+        )
         self._database = Database(self.path, rules, synchronous)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ ran before it is committed, as on StarbaseDB; with `rollback_on_error` it is tak
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _VIOLATED = (
     " violated: "
 )
 
+_STEPS = 10_000
+"""After so many steps of SQLite's machine, less than a millisecond, the clock is looked at."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -39,6 +43,9 @@ class Rules:
 
     max_sql_bytes: int
     """The longest text, in bytes of UTF-8."""
+
+    max_seconds: float
+    """How long a text may run; nothing is applied of one that runs longer."""
 
     rollback_on_error: bool
     """Take the whole text back when one of its statements fails."""
@@ -52,6 +59,8 @@ class Session:
         self._guard = Guard(connection)
         self._rules = rules
         self._begin = begin
+        self._deadline: float | None = None
+        connection.set_progress_handler(self._is_late, _STEPS)
 
     def run(self, query: Query) -> Rows:
         """Run a text; the rows are those of its last statement."""
@@ -99,6 +108,7 @@ class Session:
             raise SqlError(_NO_STATEMENT)
         cursor = self.connection.cursor()
         self._guard.watch(code)
+        self._deadline = time.monotonic() + self._rules.max_seconds
         try:
             with self._failures(_NOT_LAST + "have parameters."):
                 for statement in statements[:-1]:
@@ -110,6 +120,8 @@ class Session:
                 columns = [column[0] for column in cursor.description or ()]
                 result = Rows(columns, cursor.fetchall())
         finally:
+            # What follows is the peer's own, and short; it must not be cut off.
+            self._deadline = None
             cursor.close()
             self._guard.rest()
         if trailing or nul:
@@ -131,6 +143,9 @@ class Session:
             raise SqlError.from_sqlite(error) from None
         except UnicodeEncodeError:
             raise SqlError("a parameter is no valid Unicode: SQLITE_MISMATCH") from None
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _reset(self) -> None:
         # On StarbaseDB a setting stays until the engine happens to restart; here it ends with the

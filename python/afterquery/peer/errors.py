@@ -60,7 +60,7 @@ _BY_MESSAGE = (
 )
 
 # The storage's trouble and not the statement's: the same text can succeed a little later.
-_BUSY = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
+_LATER = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"})
 _BROKEN = frozenset(
     {"SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_CORRUPT", "SQLITE_CANTOPEN"}
 )
@@ -90,7 +90,7 @@ class SqlError(RequestError):
         message = f"{error}: {primary}"
         if name != primary:
             message += f" (extended: {name})"
-        if primary in _BUSY:
+        if primary in _LATER:
             return cls(message, status=503, undo=True)
         return cls(message, undo=primary in _BROKEN)
 
