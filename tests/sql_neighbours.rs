@@ -24,7 +24,7 @@ const ENDINGS: [&str; 36] = [
     "SELECT 'a;b'",
     "SELECT \"a;b\"",
     "SELECT [a;b]",
-    "SELECT `a;b` -- c;d",
+    "SELECT `a;b` -- c;d\n",
     "VALUES (1), (2)",
     "INSERT INTO t SELECT a FROM u ORDER BY b",
     "INSERT INTO t (a) VALUES (1)",
