@@ -2,7 +2,7 @@
 
 use super::scan::{NO_LIST, Scan};
 use super::token::{Token, TokenKind, word_end};
-use super::words::RESERVED;
+use super::words::{RESERVED, is};
 
 impl Scan<'_> {
     /// Goes to the `;` or the end of the text that ends the statement.
@@ -13,10 +13,8 @@ impl Scan<'_> {
         // The token being looked at is not noted yet: it is read once more.
         let mut pos = self.token().start;
         // Where the last token ends, and where it begins if it is a name.
-        let (mut end, mut name) = (self.last_end, None);
+        let (mut end, mut name) = (self.last_end, NO_NAME);
         loop {
-            // One space before a token is so common that it gets no turn of its own.
-            pos += usize::from(bytes.get(pos) == Some(&b' '));
             let Some(&byte) = bytes.get(pos) else {
                 self.end_at(end);
                 break;
@@ -27,7 +25,7 @@ impl Scan<'_> {
                     continue;
                 }
                 Body::Word => {
-                    name = Some(pos);
+                    name = pos;
                     end = word_end(bytes, pos + 1);
                     pos = end;
                     continue;
@@ -35,12 +33,19 @@ impl Scan<'_> {
                 Body::Maybe => {
                     let word = word_end(bytes, pos + 1);
                     if !is_wanted(byte, word - pos) {
-                        name = Some(pos);
+                        name = pos;
                         end = word;
                         pos = end;
                         continue;
                     }
                     self.step_from(pos, name, end);
+                }
+                Body::Values => {
+                    end = word_end(bytes, pos + 1);
+                    let word = bytes.get(pos..end).unwrap_or_default();
+                    name = if is(word, "VALUES") { NO_NAME } else { pos };
+                    pos = end;
+                    continue;
                 }
                 Body::Open if self.may_call(name, end) => self.step_from(pos, name, end),
                 Body::Close if self.depth == 0 => self.step_from(pos, name, end),
@@ -55,7 +60,7 @@ impl Scan<'_> {
                         Body::Question => self.placeholders.add_plain(pos, false),
                         _ => {}
                     }
-                    name = None;
+                    name = NO_NAME;
                     pos += 1;
                     end = pos;
                     continue;
@@ -65,44 +70,47 @@ impl Scan<'_> {
             if token.is_stop() {
                 break;
             }
-            name = matches!(token.kind, TokenKind::Word | TokenKind::Quoted).then_some(token.start);
+            let is_name = matches!(token.kind, TokenKind::Word | TokenKind::Quoted);
+            name = if is_name { token.start } else { NO_NAME };
             end = token.end;
             pos = end;
         }
         self.malformed |= self.depth != 0;
     }
 
-    /// Whether a `(` here follows a name, and not a keyword such as VALUES.
+    /// Whether a `(` here follows a name, and not a keyword such as IN.
     #[inline(always)]
-    fn may_call(&self, name: Option<usize>, end: usize) -> bool {
-        let word = |start| self.lexer.slice(Token { kind: TokenKind::Word, start, end });
-        self.noting_calls && name.is_some_and(|start| !RESERVED.contains(word(start)))
+    fn may_call(&self, name: usize, end: usize) -> bool {
+        let word = Token { kind: TokenKind::Word, start: name, end };
+        self.noting_calls && name != NO_NAME && !RESERVED.contains(self.lexer.slice(word))
     }
 
     /// Reads and notes a token, and those after it for as long as each matters: in a date function,
     /// and in the terms of ORDER BY or GROUP BY.
     #[inline(never)]
-    fn step_from(&mut self, pos: usize, name: Option<usize>, end: usize) {
+    fn step_from(&mut self, pos: usize, name: usize, end: usize) {
         self.lexer.go_to(pos);
-        self.set_token(match name {
-            Some(start) if matches!(self.lexer.at(start), b'"' | b'`' | b'[') => {
-                Token { kind: TokenKind::Quoted, start, end }
-            }
-            Some(start) => Token { kind: TokenKind::Word, start, end },
-            None => Token { kind: TokenKind::Operator, start: end.saturating_sub(1), end },
-        });
-        loop {
-            self.read();
-            if self.token().is_stop() {
-                return;
-            }
+        let kind = match self.lexer.at(name) {
+            _ if name == NO_NAME => TokenKind::Operator,
+            b'"' | b'`' | b'[' => TokenKind::Quoted,
+            _ => TokenKind::Word,
+        };
+        self.previous = Token { kind, start: name.min(end.saturating_sub(1)), end };
+        self.read();
+        self.last_end = end;
+        while !self.token().is_stop() {
             self.note();
             if self.clock_calls.is_empty() && self.list == NO_LIST {
                 return;
             }
+            self.previous = self.token();
+            self.read();
         }
     }
 }
+
+/// Where a name begins if there is none.
+const NO_NAME: usize = usize::MAX;
 
 /// For each letter (A is 1) the lengths of the words that are noted and begin with it, as bits: BY,
 /// CURRENT_…, FROM, LIMIT, ORDER, RETURNING, SELECT.
@@ -132,6 +140,8 @@ enum Body {
     Word,
     /// Begins a word that may be.
     Maybe,
+    /// Begins a word that may be VALUES, the keyword that stands most often before a `(`.
+    Values,
     /// A comma, an operator of one byte, or one that can be taken for two without a difference.
     Simple,
     Open,
@@ -153,6 +163,7 @@ static BODY: [Body; 256] = {
             b')' => Body::Close,
             b'?' => Body::Question,
             b'.' => Body::Dot,
+            b'v' | b'V' => Body::Values,
             b'x' | b'X' => Body::Token,
             first if first.is_ascii_alphabetic() && WANTED[(first & 31) as usize] != 0 => Body::Maybe,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => Body::Word,

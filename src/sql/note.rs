@@ -33,8 +33,8 @@ impl Scan<'_> {
 
     fn note_open(&mut self) {
         self.depth += 1;
-        if self.noting_calls && matches!(self.previous().kind, TokenKind::Word | TokenKind::Quoted) {
-            self.note_call(self.previous());
+        if self.noting_calls && matches!(self.previous.kind, TokenKind::Word | TokenKind::Quoted) {
+            self.note_call(self.previous);
         }
     }
 
@@ -63,7 +63,7 @@ impl Scan<'_> {
 
     fn note_in_clock_call(&mut self) {
         let token = self.token();
-        let (text, before) = (self.lexer.slice(self.token()), self.lexer.slice(self.previous()));
+        let (text, before) = (self.lexer.slice(self.token()), self.lexer.slice(self.previous));
         let Some(call) = self.clock_calls.last_mut() else { return };
         match token.kind {
             TokenKind::Open if call.open == token.start => {}
@@ -121,7 +121,7 @@ impl Scan<'_> {
     }
 
     fn note_clock_keyword(&mut self, word: &[u8]) {
-        let before = self.lexer.slice(self.previous());
+        let before = self.lexer.slice(self.previous);
         let is_name = before == b"." || is(before, "AS") || is(before, "SET");
         let is_clock = is(word, "CURRENT_TIMESTAMP") || is(word, "CURRENT_DATE") || is(word, "CURRENT_TIME");
         if is_clock && !is_name {
@@ -132,7 +132,7 @@ impl Scan<'_> {
     }
 
     fn note_by(&mut self) {
-        let before = self.lexer.slice(self.previous());
+        let before = self.lexer.slice(self.previous);
         if !(is(before, "ORDER") || is(before, "GROUP")) {
             self.at_term = false;
             return;

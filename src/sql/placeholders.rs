@@ -48,8 +48,8 @@ impl<'a> Placeholders<'a> {
     #[inline(always)]
     fn push(&mut self, placeholder: Placeholder) {
         self.largest = self.largest.max(placeholder.index);
-        if self.found.is_empty() {
-            self.found.reserve_exact(FEW);
+        if self.found.capacity() == 0 {
+            self.found = Vec::with_capacity(FEW);
         }
         self.found.push(placeholder);
     }

@@ -26,10 +26,10 @@ pub(crate) struct Names {
 pub(crate) struct Scan<'a> {
     pub(super) sql: &'a str,
     pub(super) lexer: Lexer<'a>,
-    /// The token being looked at and the one before it, which take turns in place: copying what was
-    /// just written costs more than reading a token does.
-    tokens: [Token; 2],
-    current: usize,
+    /// The token being looked at.
+    token: Token,
+    /// The token noted before it.
+    pub(super) previous: Token,
     pub names: Names,
     pub placeholders: Placeholders<'a>,
     /// The statement is not SQL: an illegal token, unbalanced parentheses, a wrong beginning.
@@ -59,8 +59,8 @@ impl<'a> Scan<'a> {
         Self {
             sql,
             lexer: Lexer::new(sql),
-            tokens: [Token { kind: TokenKind::Semi, start: 0, end: 0 }; 2],
-            current: 0,
+            token: Token { kind: TokenKind::Semi, start: 0, end: 0 },
+            previous: Token { kind: TokenKind::Semi, start: 0, end: 0 },
             names: Names::default(),
             placeholders: Placeholders::default(),
             malformed: false,
@@ -98,18 +98,7 @@ impl<'a> Scan<'a> {
     /// The token being looked at.
     #[inline(always)]
     pub fn token(&self) -> Token {
-        self.tokens[self.current & 1]
-    }
-
-    #[inline(always)]
-    pub(super) fn set_token(&mut self, token: Token) {
-        self.tokens[self.current & 1] = token;
-    }
-
-    /// The token before it.
-    #[inline(always)]
-    pub(super) fn previous(&self) -> Token {
-        self.tokens[self.current & 1 ^ 1]
+        self.token
     }
 
     /// The token's bytes.
@@ -129,15 +118,14 @@ impl<'a> Scan<'a> {
     /// Notes the token and goes to the next one, also over a `;`: in a trigger it ends no statement.
     pub fn step(&mut self) {
         self.note();
+        self.previous = self.token;
         self.read();
     }
 
     #[inline(never)]
     pub(super) fn read(&mut self) {
-        self.last_end = self.token().end;
-        self.current ^= 1;
-        let token = self.lexer.next();
-        self.set_token(token);
+        self.last_end = self.token.end;
+        self.token = self.lexer.next();
     }
 
     /// Is at the end of the text; the last token ends at an offset.
@@ -145,7 +133,7 @@ impl<'a> Scan<'a> {
         self.last_end = last_end;
         let end = self.lexer.bytes().len();
         self.lexer.go_to(end);
-        self.set_token(Token { kind: TokenKind::End, start: end, end });
+        self.token = Token { kind: TokenKind::End, start: end, end };
     }
 
     /// Whether the token is this keyword.
@@ -204,6 +192,7 @@ impl<'a> Scan<'a> {
         }
         let outside = self.depth;
         self.depth += 1;
+        self.previous = self.token;
         self.advance();
         while !self.token().is_stop() && self.depth != outside {
             self.step();
