@@ -405,6 +405,7 @@ def test_a_key_that_is_none_on_the_replica_is_rejected_there(world: World) -> No
 
 def test_a_row_that_is_missing_on_the_replica_shows(world: World) -> None:
     write = world.replicators["rows"].after_query(UPDATE, (), rows=[{"id": 999, "x": 5}], key="id")
+    assert write is not None
     (outcome,) = write.wait(30)
     assert (outcome.status, outcome.changes) == ("fulfilled", 0)
     assert outcome.reason is not None
