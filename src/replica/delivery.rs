@@ -203,9 +203,10 @@ impl Task {
         match self.ask(&sql).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
                 [row] if row.chain == chain => {
+                    // First: who wakes for an outcome must not find the replica as it was before.
+                    self.recover();
                     self.confirm(row, standing.id);
                     self.delivery.width = (self.delivery.width * 2).min(MAX_BATCH_WRITES);
-                    self.recover();
                 }
                 _ => self.pause(None, not_our_row()).await,
             },
@@ -252,8 +253,8 @@ impl Task {
         };
         // An older text that ran late says nothing about what the newest one was answered.
         let newest = at + 1 == self.delivery.issued.len();
-        let applied = self.confirm(row, standing.id);
         self.recover();
+        let applied = self.confirm(row, standing.id);
         let left = self.delivery.carried.saturating_sub(applied);
         if !newest || left == 0 {
             return;
