@@ -227,3 +227,48 @@ def test_after_the_close_it_is_rejected(world: World) -> None:
         world.replicator.close()
     for reason in rejected(transaction.replication).values():
         assert reason.startswith("closed: ")
+
+
+def test_a_savepoint_rolled_back_takes_only_its_own_statements(world: World) -> None:
+    transaction = world.replicator.transaction()
+    transaction.after_query(USER, ("kept",), 1)
+    mark = transaction.savepoint()
+    transaction.after_query(USER, ("gone",), 1)
+    transaction.after_query(USER, (object(),))
+    assert len(transaction) == 3
+    transaction.rollback_to(mark)
+    transaction.after_query(USER, ("kept too",), 1)
+    assert len(transaction) == 2
+    fulfilled(transaction.commit())
+    for process in world.replicas:
+        rows = process.client().rows("SELECT name FROM users ORDER BY id")
+        assert rows == [("kept",), ("kept too",)], process.name
+    assert counted(world.replicator.stats().skipped) == {"dropped": 2}
+
+
+def test_ended_by_hand_it_takes_nothing_more(world: World) -> None:
+    transaction = world.replicator.transaction()
+    assert transaction.commit() is None
+    with pytest.raises(RuntimeError, match="has ended"):
+        transaction.after_query(USER, ("a",))
+    with pytest.raises(RuntimeError, match="has ended"):
+        transaction.commit()
+    with world.replicator.transaction() as dropped:
+        dropped.after_query(USER, ("b",))
+        dropped.rollback()
+    assert dropped.replication is None
+    assert world.replicator.stats().writes == 0
+    with pytest.raises(ValueError, match="savepoint"):
+        world.replicator.transaction().rollback_to(1)
+
+
+def test_its_handle_names_the_position(world: World) -> None:
+    replication = fulfilled_write(world)
+    assert (replication.origin, replication.seq) == (world.replicator.origin, 1)
+
+
+def fulfilled_write(world: World) -> Replication:
+    replication = world.replicator.after_query(USER, ("a",), 1)
+    fulfilled(replication)
+    assert replication is not None
+    return replication

@@ -72,6 +72,11 @@ impl Replication {
     }
 
     #[getter]
+    fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
+    #[getter]
     fn settled(&self) -> bool {
         self.write.settlement.is_settled()
     }

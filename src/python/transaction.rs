@@ -2,19 +2,18 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyType};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+    types::PyType,
+};
 
 use super::{
-    given::Given,
+    given::{Call, Given},
     replication::Replication,
     replicator::{Replicator, submit},
 };
-use crate::{
-    engine::draft,
-    reason::Reason,
-    sql::{ReplicaSet, Skip},
-    write::SentStatement,
-};
+use crate::{engine::draft, sql::Skip, write::Draft};
 
 /// Gathers the statements of one transaction: they are submitted together when the block ends, and dropped when it
 /// raises.
@@ -27,22 +26,51 @@ pub struct Transaction {
 
 #[derive(Default)]
 struct Gathered {
-    statements: Vec<SentStatement>,
-    targets: ReplicaSet,
-    expected: Option<i64>,
-    /// The first thing that cannot be sent: then the whole write cannot.
-    unsendable: Option<Reason>,
+    calls: Vec<Call>,
     ended: bool,
+}
+
+impl Gathered {
+    fn check(&self) -> PyResult<()> {
+        if self.ended {
+            return Err(PyRuntimeError::new_err("the transaction has ended; start another one"));
+        }
+        Ok(())
+    }
+
+    /// Ends it: what was gathered.
+    fn end(&mut self) -> PyResult<Vec<Call>> {
+        self.check()?;
+        self.ended = true;
+        Ok(std::mem::take(&mut self.calls))
+    }
+}
+
+/// All calls as one write; None where there is nothing to replicate. What cannot be sent makes the whole write so.
+fn joined(calls: Vec<Call>) -> Option<Draft> {
+    let targets = calls.iter().fold(0, |targets, call| targets | call.targets);
+    let expected = calls.iter().try_fold(0, |sum, call| Some(sum + call.expected?));
+    let statements: Result<Vec<_>, _> = calls.into_iter().map(|call| call.statements).collect();
+    let statements = statements.map(|lists| lists.into_iter().flatten().collect());
+    (targets != 0).then(|| draft(statements, targets, expected))
+}
+
+fn count(calls: &[Call]) -> u64 {
+    calls.iter().map(|call| call.statements.as_ref().map_or(1, Vec::len) as u64).sum()
 }
 
 impl Transaction {
     pub fn new(replicator: Py<Replicator>) -> Self {
-        let gathered = Gathered { expected: Some(0), ..Gathered::default() };
-        Self { replicator, gathered: Mutex::new(gathered), replication: Mutex::new(None) }
+        Self { replicator, gathered: Mutex::default(), replication: Mutex::new(None) }
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_calls(&self, calls: &[Call]) -> PyResult<()> {
+        self.replicator.get().live()?.engine.count_skip(Skip::Dropped, count(calls));
+        Ok(())
     }
 }
 
@@ -65,19 +93,56 @@ impl Transaction {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        if self.gathered().ended {
-            return Err(PyRuntimeError::new_err("the transaction has ended; start another one"));
-        }
+        self.gathered().check()?;
         let live = self.replicator.get().live()?;
-        let Some(call) = (Given { sql, params, result, many, rows, key }).read(&live)? else { return Ok(()) };
-        let mut gathered = self.gathered();
-        gathered.targets |= call.targets;
-        gathered.expected = gathered.expected.zip(call.expected).map(|(a, b)| a + b);
-        match call.statements {
-            Ok(statements) => gathered.statements.extend(statements),
-            Err(reason) => gathered.unsendable = gathered.unsendable.take().or(Some(reason)),
-        }
+        let call = (Given { sql, params, result, many, rows, key }).read(&live)?;
+        self.gathered().calls.extend(call);
         Ok(())
+    }
+
+    /// Submits what was gathered, as one write.
+    fn commit(&self, py: Python<'_>) -> PyResult<Option<Py<Replication>>> {
+        let calls = self.gathered().end()?;
+        let Some(draft) = joined(calls) else { return Ok(None) };
+        let replication = Py::new(py, submit(&*self.replicator.get().live()?, draft))?;
+        *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = Some(replication.clone_ref(py));
+        Ok(Some(replication))
+    }
+
+    /// Drops what was gathered.
+    fn rollback(&self) -> PyResult<()> {
+        let calls = self.gathered().end()?;
+        self.drop_calls(&calls)
+    }
+
+    /// A mark to go back to.
+    fn savepoint(&self) -> PyResult<usize> {
+        let gathered = self.gathered();
+        gathered.check()?;
+        Ok(gathered.calls.len())
+    }
+
+    /// Drops what was gathered since `savepoint`.
+    fn rollback_to(&self, savepoint: usize) -> PyResult<()> {
+        let dropped = {
+            let mut gathered = self.gathered();
+            gathered.check()?;
+            if savepoint > gathered.calls.len() {
+                return Err(PyValueError::new_err(
+                    "the savepoint is not of this transaction, or was rolled back already",
+                ));
+            }
+            gathered.calls.split_off(savepoint)
+        };
+        self.drop_calls(&dropped)
+    }
+
+    fn __len__(&self) -> usize {
+        count(&self.gathered().calls) as usize
+    }
+
+    fn __bool__(&self) -> bool {
+        true
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -93,23 +158,10 @@ impl Transaction {
         tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let _ = (exc, tb);
-        let gathered =
-            std::mem::replace(&mut *self.gathered(), Gathered { ended: true, ..Gathered::default() });
-        let replicator = self.replicator.get();
-        if exc_type.is_some() {
-            replicator.live()?.engine.count_skip(Skip::Dropped, gathered.statements.len() as u64);
+        if self.gathered().ended {
+            // Ended by hand within the block.
             return Ok(());
         }
-        let statements = match gathered.unsendable {
-            Some(reason) => Err(reason),
-            None => Ok(gathered.statements),
-        };
-        if gathered.targets != 0 {
-            let replication =
-                submit(&*replicator.live()?, draft(statements, gathered.targets, gathered.expected));
-            let replication = Py::new(py, replication)?;
-            *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = Some(replication);
-        }
-        Ok(())
+        if exc_type.is_some() { self.rollback() } else { self.commit(py).map(drop) }
     }
 }
