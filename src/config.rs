@@ -1,6 +1,6 @@
 //! The settings of a replicator, checked.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     error::Error,
@@ -41,6 +41,31 @@ pub enum OnNondeterministic {
     Rows,
 }
 
+/// When a write counts as handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// At once; a thread puts it into the file within milliseconds.
+    #[default]
+    Async,
+    /// When it is in the file: it survives the process.
+    Process,
+    /// When the disk has it: it survives a power failure.
+    Disk,
+}
+
+/// The journal on disk.
+#[derive(Debug, Clone)]
+pub struct JournalConfig {
+    /// The directory; it is created. Processes may share it.
+    pub path: PathBuf,
+    /// When a write counts as handed over.
+    pub durability: Durability,
+    /// How many bytes may be pending in it.
+    pub max_bytes: usize,
+    /// The origin to go on with; a new one if none is named.
+    pub origin: Option<String>,
+}
+
 /// One replica's settings.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
@@ -67,6 +92,8 @@ pub struct Config {
     pub nondeterministic: OnNondeterministic,
     /// How much may be pending in all.
     pub max_pending: Pending,
+    /// Where writes are kept until they are settled; in memory if nowhere.
+    pub journal: Option<JournalConfig>,
     /// How many dead letters are kept.
     pub max_dead_letters: usize,
     /// The time to make a connection.
@@ -108,6 +135,15 @@ impl Config {
                 return invalid(option, "0".into(), "it is in seconds and must be more than 0");
             }
         }
+        if let Some(journal) = &self.journal {
+            if journal.max_bytes == 0 {
+                return invalid("max_journal_bytes", "0".into(), "it must be at least 1");
+            }
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if let Some(origin) = journal.origin.as_ref().filter(|o| o.is_empty() || !o.chars().all(plain)) {
+                return invalid("origin", format!("{origin:?}"), "it may hold letters, digits and '-'");
+            }
+        }
         for (option, value) in
             [("max_pending_writes", self.max_pending.writes), ("max_pending_bytes", self.max_pending.bytes)]
         {
@@ -128,6 +164,7 @@ impl Config {
         Limits {
             max_pending_writes: self.max_pending.writes,
             max_pending_bytes: self.max_pending.bytes,
+            max_journal_bytes: self.journal.as_ref().map_or(usize::MAX, |journal| journal.max_bytes),
             max_lag: self.replicas.iter().map(|replica| replica.max_lag).collect(),
         }
     }

@@ -15,14 +15,15 @@ use std::{
 use tokio::{runtime::Runtime, sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use crate::{
-    config::{Config, MAX_LITERAL_BYTES, MAX_SQL_BYTES},
+    config::{Config, Durability, MAX_LITERAL_BYTES, MAX_SQL_BYTES},
     error::Error,
-    journal::replicas_in,
+    journal::{self, DeadLetter, LetterKey, Stopped, Writer, replicas_in},
     outcome::{self, Waiter},
     reason::{Reason, ReasonCode},
     replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
-    sql::{Parameters, Plan, PlanCache, PlannedStatement, Rendered, Rules, Skip},
+    source::Source,
+    sql::{Parameters, Plan, PlanCache, PlannedStatement, Rendered, ReplicaSet, Rules, Skip},
     wire::Client,
     write::{Body, Draft, SentStatement, Write},
 };
@@ -51,6 +52,9 @@ pub struct Engine {
     nondeterministic: AtomicU64,
     warned: Mutex<HashSet<u64>>,
     commands: Vec<UnboundedSender<Command>>,
+    writer: Mutex<Option<Writer>>,
+    /// Held while dead letters are replayed or discarded: each at most once.
+    replaying: Mutex<()>,
     running: Mutex<Option<Running>>,
 }
 
@@ -92,9 +96,10 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| Error::Start(error.to_string()))?;
-        let origin = uuid::Uuid::new_v4().to_string();
         let rules = config.rules();
-        let shared = Arc::new(Shared::new(config, origin, events));
+        let opened = journal::open(&config)?;
+        let shared = Arc::new(Shared::new(config, opened, events));
+        detach_what_was_detached(&shared);
         let mut commands = Vec::new();
         let mut tasks = Vec::new();
         for (replica, settings) in shared.config.replicas.iter().enumerate() {
@@ -108,6 +113,7 @@ impl Engine {
             tasks.push(runtime.spawn(task.run()));
             commands.push(sender);
         }
+        let writer = start_writer(&shared)?;
         let running = Mutex::new(Some(Running { runtime, tasks }));
         let skipped = Default::default();
         Ok(Self {
@@ -119,6 +125,8 @@ impl Engine {
             nondeterministic: AtomicU64::new(0),
             warned: Mutex::default(),
             commands,
+            writer: Mutex::new(writer),
+            replaying: Mutex::new(()),
             running,
         })
     }
@@ -194,10 +202,30 @@ impl Engine {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// Hands a write over to the delivery. Does not block and does not fail.
+    /// Whether [`Self::submit`] waits for the disk.
+    pub fn blocks(&self) -> bool {
+        self.shared.own.journal.disk().is_some_and(|disk| disk.durability() != Durability::Async)
+    }
+
+    /// Hands a write over to the delivery, and to the disk as `durability` says. Does not fail.
     pub fn submit(&self, draft: Draft) -> Arc<Write> {
+        let (write, full) = self.shared.own.journal.append(draft);
+        self.submitted(&write, full);
+        if self.blocks() {
+            self.shared.own.journal.save_through(write.seq);
+            if self.shared.own.journal.unsaved() > 0 {
+                // The disk failed: the thread goes on trying, and tells.
+                self.wake_writer();
+            }
+        } else if self.shared.own.is_durable() {
+            self.wake_writer();
+        }
+        self.shared.wake();
+        write
+    }
+
+    fn submitted(&self, write: &Write, full: ReplicaSet) {
         self.writes.fetch_add(1, Ordering::Relaxed);
-        let (write, full) = self.shared.journal.append(draft);
         for replica in replicas_in(write.targets & !write.settlement.open()) {
             // Detached or closed: the outcome is there already.
             Status::count(&self.shared.status[replica].rejected, 1);
@@ -206,30 +234,87 @@ impl Engine {
             // The task is gone only when the engine is closed, and then nothing is pending.
             let _ = self.commands[replica].send(Command::Detach);
         }
+    }
+
+    fn wake_writer(&self) {
+        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
+            writer.wake();
+        }
+    }
+
+    /// Submits rejected writes again, each to the one replica that rejected it, and forgets the dead letters in the same
+    /// step. Those that are not there any more are left out.
+    pub fn replay(&self, keys: Option<&[LetterKey]>) -> Result<Vec<Arc<Write>>, Error> {
+        let _one_at_a_time = self.replaying.lock().unwrap_or_else(PoisonError::into_inner);
+        let letters = self.shared.dead_letters()?;
+        let wanted = |letter: &DeadLetter| keys.is_none_or(|keys| keys.contains(&letter.key));
+        let letters: Vec<_> = letters.into_iter().filter(wanted).collect();
+        let keys: Vec<_> = letters.iter().map(|letter| letter.key.clone()).collect();
+        let drafts = letters.into_iter().map(|letter| self.redraft(letter)).collect::<Result<Vec<_>, _>>()?;
+        if !self.shared.own.is_durable() {
+            self.shared.discard(&keys)?;
+        }
+        let writes = self.shared.own.journal.replay(drafts);
+        writes.iter().for_each(|write| self.submitted(write, 0));
+        self.wake_writer();
         self.shared.wake();
-        write
+        Ok(writes)
+    }
+
+    fn redraft(&self, letter: DeadLetter) -> Result<(LetterKey, Draft), Error> {
+        let targets = 1 << self.replica(&letter.key.replica)?;
+        let mut body = letter.body;
+        body.retarget(targets);
+        Ok((letter.key, Draft { body, targets, expected: letter.expected }))
+    }
+
+    /// Forgets rejected writes. How many of them were there.
+    pub fn discard(&self, keys: Option<&[LetterKey]>) -> Result<usize, Error> {
+        let _one_at_a_time = self.replaying.lock().unwrap_or_else(PoisonError::into_inner);
+        match keys {
+            Some(keys) => self.shared.discard(keys),
+            None => {
+                let all: Vec<_> = self.shared.dead_letters()?.into_iter().map(|letter| letter.key).collect();
+                self.shared.discard(&all)
+            }
+        }
+    }
+
+    /// The index of the replica with this name.
+    fn replica(&self, name: &str) -> Result<usize, Error> {
+        let names = || self.shared.config.replicas.iter().map(|replica| replica.name.as_str());
+        names().position(|known| known == name).ok_or_else(|| {
+            let known = names().collect::<Vec<_>>().join(", ");
+            Error::UnknownReplica { name: name.into(), known }
+        })
     }
 
     /// Tells a stopped replica to go on. With `skip`, a halted one gives its rejected write up.
     pub fn resume(&self, name: &str, skip: bool) -> Result<(), Error> {
-        let names = || self.shared.config.replicas.iter().map(|replica| replica.name.as_str());
-        let Some(replica) = names().position(|known| known == name) else {
-            let known = names().collect::<Vec<_>>().join(", ");
-            return Err(Error::UnknownReplica { name: name.into(), known });
-        };
+        let replica = self.replica(name)?;
         let activity = self.shared.status[replica].condition().activity;
         // Here and not in the task: a write made after this call belongs to the replica again.
         let copied = matches!(activity, Activity::Detached | Activity::Diverged)
-            .then(|| self.shared.journal.attach(replica as u8));
+            .then(|| self.shared.own.journal.attach(replica as u8));
         let _ = self.commands[replica].send(Command::Resume { skip, copied });
         Ok(())
     }
 
     /// The newest open write of each replica: when these are settled, everything submitted until now is.
     pub fn open_writes(&self) -> Vec<Arc<Write>> {
-        (0..self.shared.status.len())
-            .filter_map(|replica| self.shared.journal.last_open(replica as u8))
-            .collect()
+        let replicas = 0..self.shared.status.len() as u8;
+        let open = |source: &Arc<Source>| {
+            let source = Arc::clone(source);
+            let replicas = replicas.clone().filter(move |&replica| !source.is_finished(replica));
+            replicas.collect::<Vec<_>>()
+        };
+        let newest = |source: &Arc<Source>| {
+            open(source)
+                .into_iter()
+                .filter_map(|replica| source.journal.last_open(replica))
+                .collect::<Vec<_>>()
+        };
+        self.shared.sources().flat_map(newest).collect()
     }
 
     /// Waits until everything submitted until now is settled. `false` when `deadline` came first, or `interrupted`
@@ -238,10 +323,12 @@ impl Engine {
         self.open_writes().iter().all(|write| wait(write, deadline, &mut interrupted))
     }
 
-    /// Ends the delivery: what is settled by `deadline` is; the rest is rejected as closed, with a warning. Whether
-    /// everything was settled. Closing twice is harmless.
+    /// Ends the delivery: what is settled by `deadline` is. The rest stays in the journal's file; without one it is
+    /// rejected as closed. Both with an error in the log. Whether everything was settled. Closing twice is harmless.
     pub fn close(&self, deadline: Option<Instant>, interrupted: impl FnMut() -> bool) -> bool {
-        self.shared.journal.close();
+        self.shared.own.journal.close();
+        self.shared.own.journal.save_all();
+        self.shared.wake();
         let flushed = self.flush(deadline, interrupted);
         let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return flushed;
@@ -259,29 +346,80 @@ impl Engine {
             }
         });
         runtime.shutdown_background();
-        self.settle_rest();
+        self.leave_rest();
         flushed
     }
 
-    fn settle_rest(&self) {
-        let reason = Reason::new(
-            ReasonCode::Closed,
-            "the replicator was closed before the replica confirmed the write; it may or may not have arrived",
-        );
+    /// Gives up what is not settled, or leaves it to the next process.
+    fn leave_rest(&self) {
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.end();
+        }
+        self.shared.own.journal.save_again();
+        let lost = self.shared.own.journal.unsaved();
         for replica in 0..self.shared.status.len() as u8 {
-            let count = self.shared.journal.settle_all(replica, u64::MAX, &reason);
-            if count > 0 {
-                Status::count(&self.shared.status[usize::from(replica)].rejected, count as u64);
-                let name = self.shared.name(replica);
-                let why = self.shared.status[usize::from(replica)].condition().reason;
-                let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                self.shared.log(
-                    Level::Error,
-                    format!("closed with {count} writes that replica {name} did not confirm{why}"),
-                );
+            self.leave_replica(replica, lost);
+        }
+        for source in self.shared.sources() {
+            source.journal.abandon();
+            if let Some(disk) = source.journal.disk() {
+                disk.end();
             }
         }
+        self.shared.tell_news();
     }
+
+    fn leave_replica(&self, replica: u8, lost: u64) {
+        let name = self.shared.name(replica);
+        let why = self.shared.status[usize::from(replica)].condition().reason;
+        let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let count = self.shared.lag(replica).writes;
+        if count == 0 {
+            return;
+        }
+        let kept = match self.shared.own.journal.disk() {
+            Some(disk) if lost == 0 => {
+                let directory = disk.path().parent().unwrap_or(disk.path()).display();
+                format!("; they are kept in {directory}, and the next process that uses it delivers them")
+            }
+            Some(_) => format!("; {lost} could not be put into the journal and are lost"),
+            None => {
+                let reason = Reason::new(
+                    ReasonCode::Closed,
+                    "the replicator was closed before the replica confirmed the write; it may or may not have arrived",
+                );
+                let count = self.shared.own.journal.settle_all(replica, u64::MAX, &reason);
+                Status::count(&self.shared.status[usize::from(replica)].rejected, count as u64);
+                String::new()
+            }
+        };
+        let message = format!("closed with {count} writes that replica {name} did not confirm{why}{kept}");
+        self.shared.log(Level::Error, message);
+    }
+}
+
+/// A replica that an earlier process detached gets nothing, from the first write on.
+fn detach_what_was_detached(shared: &Shared) {
+    for (replica, cursor) in shared.own.cursors.iter().enumerate() {
+        if cursor.state.stopped.as_ref().is_some_and(Stopped::is_detached) {
+            shared.own.journal.detach(replica as u8);
+        }
+    }
+}
+
+/// Starts the thread that puts writes into the file, where there is one.
+fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
+    if !shared.own.is_durable() {
+        return Ok(None);
+    }
+    let shared = Arc::clone(shared);
+    let work = move || {
+        let again = !shared.own.journal.save_all() | shared.own.journal.catch_up();
+        shared.wake();
+        shared.tell_news();
+        again
+    };
+    Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
 }
 
 /// Blocks until `write` is settled, or `deadline` comes, or `interrupted` says so. Whether it is settled.
@@ -348,7 +486,7 @@ fn render_statement(
 /// Makes the draft of a write. Rejected ones keep the plan's targets, so that each replica tells.
 pub fn draft(
     statements: Result<Vec<SentStatement>, Reason>,
-    targets: crate::sql::ReplicaSet,
+    targets: ReplicaSet,
     expected: Option<i64>,
 ) -> Draft {
     let body = match statements {
@@ -377,7 +515,7 @@ impl Drop for Engine {
         if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // Dropping a runtime waits for its tasks, and may be done on any thread.
             running.runtime.shutdown_background();
-            self.settle_rest();
+            self.leave_rest();
         }
     }
 }

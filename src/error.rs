@@ -30,6 +30,14 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// The journal cannot be used.
+    #[error("the journal {path} cannot be used: {problem}")]
+    Journal {
+        /// Where it is.
+        path: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// The operating system refused what the delivery needs (a thread, the HTTP client).
     #[error("the delivery could not be started: {0}")]
     Start(String),

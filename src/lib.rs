@@ -4,7 +4,8 @@
 //! The way of a write:
 //! - [`sql`]: from the text to what it does, where it goes and what is sent.
 //! - [`engine`]: takes it in, and ends everything within a deadline.
-//! - [`journal`]: numbers it and keeps it until every replica has an [`outcome`].
+//! - [`journal`]: numbers it and keeps it until every replica has an [`outcome`], in memory or on disk.
+//! - [`source`]: one origin's writes, this process's own or those a dead one left.
 //! - [`replica`]: one task each, which sends batches and judges the answers.
 //! - [`wire`]: the texts and what the answers mean.
 //!
@@ -13,6 +14,7 @@
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod fork;
 pub mod journal;
 pub mod outcome;
 #[cfg(feature = "python")]
@@ -20,6 +22,7 @@ mod python;
 pub mod reason;
 pub mod replica;
 pub mod shared;
+pub mod source;
 pub mod sql;
 pub mod wire;
 pub mod write;

@@ -69,6 +69,7 @@ pub struct Settlement {
 struct State {
     outcomes: Vec<Outcome>,
     waiters: Vec<Waiter>,
+    abandoned: bool,
 }
 
 impl Settlement {
@@ -109,11 +110,26 @@ impl Settlement {
         outcomes
     }
 
-    /// Has `waiter` woken once everything is settled. `false` when it already is: nothing will wake it.
+    /// Says that this process will record no further outcome, and wakes who waits for one.
+    pub fn abandon(&self) {
+        let mut state = self.state();
+        state.abandoned = true;
+        let waiters = std::mem::take(&mut state.waiters);
+        drop(state);
+        waiters.into_iter().for_each(Waiter::wake);
+    }
+
+    /// Whether it waits for outcomes that this process will not record.
+    pub fn is_abandoned(&self) -> bool {
+        let state = self.state();
+        state.abandoned && !self.is_settled()
+    }
+
+    /// Has `waiter` woken once everything is settled. `false` when nothing will wake it: it is, or was abandoned.
     pub fn wait(&self, waiter: Waiter) -> bool {
         let mut state = self.state();
         // Under the lock, because the last outcome takes the waiters under it.
-        if self.is_settled() {
+        if self.is_settled() || state.abandoned {
             return false;
         }
         let same = |other: &Waiter| match (other, &waiter) {
@@ -132,7 +148,7 @@ impl Settlement {
     }
 }
 
-/// Completes when `write`'s settlement does.
+/// Completes when `write` is settled or abandoned.
 pub async fn settled(write: Arc<crate::write::Write>) {
     std::future::poll_fn(|cx| {
         if write.settlement.wait(Waiter::Task(cx.waker().clone())) {

@@ -45,9 +45,36 @@ pub enum ReasonCode {
     Closed,
     /// The write was made in a process that has since forked; it stays with the parent.
     Forked,
+    /// The journal's file is damaged.
+    Journal,
 }
 
 impl ReasonCode {
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::Constraint,
+        Self::NoSuchTable,
+        Self::Sql,
+        Self::TooLarge,
+        Self::Parameters,
+        Self::Nondeterministic,
+        Self::Unauthorized,
+        Self::NotAReplica,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Guard,
+        Self::Timeout,
+        Self::Connection,
+        Self::Diverged,
+        Self::Detached,
+        Self::Halted,
+        Self::Overflow,
+        Self::Closed,
+        Self::Forked,
+        Self::Journal,
+    ];
+
     /// The name as it is shown, in the words of the documentation.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +98,13 @@ impl ReasonCode {
             Self::Overflow => "overflow",
             Self::Closed => "closed",
             Self::Forked => "forked",
+            Self::Journal => "journal",
         }
+    }
+
+    /// The reason with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
     }
 
     /// Whether the set-up is at fault (a token, an address), so that retrying quickly helps nobody.

@@ -1,20 +1,23 @@
 //! What the caller's threads and the replicas' tasks share.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use tokio::sync::Notify;
 
 use crate::{
     config::Config,
-    journal::MemoryJournal,
-    replica::{DeadLetter, Status},
+    error::Error,
+    journal::{Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending},
+    replica::Status,
+    source::Source,
+    sql::ReplicaSet,
 };
 
 /// How grave an [`Event`] is.
@@ -44,14 +47,14 @@ pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
 pub struct Shared {
     /// The settings.
     pub config: Config,
-    /// Who numbers the writes.
-    pub origin: String,
-    /// The writes.
-    pub journal: MemoryJournal,
+    /// This process's writes.
+    pub own: Arc<Source>,
+    /// What dead processes left, the oldest first; each is delivered before this process's own.
+    pub adopted: Vec<Arc<Source>>,
     /// The replicas, in the order of the settings.
     pub status: Vec<Status>,
-    dead: Mutex<VecDeque<DeadLetter>>,
-    /// Dead letters that fell out of the bounded ring.
+    letters: Letters,
+    /// Dead letters that were dropped because there were too many.
     pub dead_dropped: AtomicU64,
     events: EventSink,
     /// Whether a task sleeps until a write comes. Asking a flag first spares the caller a wake-up, which costs
@@ -62,25 +65,60 @@ pub struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Shared").field("origin", &self.own.origin).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     /// The state at the start.
-    pub fn new(config: Config, origin: String, events: EventSink) -> Self {
+    pub fn new(config: Config, opened: Opened, events: EventSink) -> Self {
         let status = config.replicas.iter().map(|_| Status::default()).collect();
-        Self {
-            journal: MemoryJournal::new(config.limits()),
+        let shared = Self {
+            own: Arc::new(opened.own),
+            adopted: opened.adopted.into_iter().map(Arc::new).collect(),
             config,
-            origin,
             status,
-            dead: Mutex::default(),
+            letters: Letters::default(),
             dead_dropped: AtomicU64::new(0),
             events,
             asleep: AtomicBool::new(false),
             arrived: Notify::new(),
-        }
+        };
+        opened.told.into_iter().for_each(|(level, message)| shared.log(level, message));
+        shared
+    }
+
+    /// What is delivered, in this order.
+    pub fn sources(&self) -> impl DoubleEndedIterator<Item = &Arc<Source>> {
+        self.adopted.iter().chain([&self.own])
+    }
+
+    /// All replicas.
+    pub fn all(&self) -> ReplicaSet {
+        (0..self.status.len()).map(|replica| 1 << replica).sum()
+    }
+
+    /// What `replica` has no outcome for.
+    pub fn lag(&self, replica: u8) -> Pending {
+        let pending = self.sources().filter(|source| !source.is_finished(replica));
+        pending.fold(Pending::default(), |sum, source| sum + source.journal.lag(replica))
+    }
+
+    /// When the oldest write was handed over that `replica` has no outcome for.
+    pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
+        let pending = |source: &&Arc<Source>| source.journal.lag(replica).writes > 0;
+        self.sources().filter(pending).find_map(|source| source.journal.oldest_open(replica))
+    }
+
+    /// What is wrong with the files.
+    pub fn journal_problem(&self) -> Option<String> {
+        self.sources().find_map(|source| source.problem())
+    }
+
+    /// Tells the user's log what happened to the files.
+    pub fn tell_news(&self) {
+        let news = self.sources().filter_map(|source| source.journal.disk()).flat_map(Disk::news);
+        news.for_each(|message| self.log(Level::Error, message));
     }
 
     /// Tells the user's log.
@@ -100,29 +138,55 @@ impl Shared {
         }
     }
 
-    /// Completes when something was appended after number `position`.
-    pub async fn wait_after(&self, position: u64) {
+    /// Completes when `source` has something after number `position`.
+    pub async fn wait_after(&self, source: &Source, position: u64) {
         let mut arrived = std::pin::pin!(self.arrived.notified());
         // Register interest before looking: a write between the look and the wait would not wake us.
         arrived.as_mut().enable();
         self.asleep.store(true, Ordering::SeqCst);
-        if !self.journal.has_after(position) {
+        if !source.journal.has_after(position) {
             arrived.await;
         }
     }
 
-    /// Keeps a rejected write.
-    pub fn bury(&self, letter: DeadLetter) {
-        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        dead.push_back(letter);
-        if dead.len() > self.config.max_dead_letters {
-            dead.pop_front();
-            self.dead_dropped.fetch_add(1, Ordering::Relaxed);
+    /// Keeps a rejected write, and with it how far its replica is then.
+    pub fn bury(&self, source: &Source, letter: DeadLetter, replica: u8, cursor: &Cursor) {
+        let max = self.config.max_dead_letters;
+        let dropped = match source.journal.disk() {
+            Some(disk) => {
+                disk.bury(letter, replica, cursor);
+                disk.drop_letters(max)
+            }
+            None => self.letters.push(letter, max),
+        };
+        if dropped > 0 && self.dead_dropped.fetch_add(dropped as u64, Ordering::Relaxed) == 0 {
+            self.log(
+                Level::Error,
+                format!(
+                    "more than max_dead_letters={max} rejected writes are kept: the oldest are dropped from now on, and \
+                     only counted"
+                ),
+            );
         }
     }
 
     /// The rejected writes that are kept, oldest first.
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        let Some(own) = self.own.journal.disk() else { return Ok(self.letters.all()) };
+        for disk in
+            self.adopted.iter().filter_map(|source| source.journal.disk()).filter(|disk| disk.is_open())
+        {
+            disk.move_letters(own).map_err(|error| disk.error(&error))?;
+        }
+        own.letters().map_err(|error| own.error(&error))
+    }
+
+    /// Forgets rejected writes. How many of them were there.
+    pub fn discard(&self, keys: &[LetterKey]) -> Result<usize, Error> {
+        self.dead_letters()?;
+        match self.own.journal.disk() {
+            Some(own) => own.discard(keys).map_err(|error| own.error(&error)),
+            None => Ok(self.letters.remove(keys)),
+        }
     }
 }

@@ -40,6 +40,16 @@ impl Body {
         }
     }
 
+    /// Sends all of it to `targets`.
+    pub fn retarget(&mut self, targets: ReplicaSet) {
+        let statements = match self {
+            Self::One(statement) => std::slice::from_mut(statement),
+            Self::Many(statements) => statements,
+            Self::Unsendable(_) => return,
+        };
+        statements.iter_mut().for_each(|statement| statement.targets = targets);
+    }
+
     /// About how many bytes of memory it takes.
     pub fn size(&self) -> usize {
         let large =

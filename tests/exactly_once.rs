@@ -10,7 +10,7 @@ use std::{
 };
 
 use afterquery::{
-    config::{Config, OnNondeterministic, OnReject, ReplicaConfig},
+    config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject, ReplicaConfig},
     engine::{Engine, ParameterSet, Values, draft, render},
     journal::Pending,
     outcome::Status,
@@ -148,6 +148,7 @@ fn config(servers: &[Server]) -> Config {
         on_reject: OnReject::DeadLetter,
         nondeterministic: OnNondeterministic::Warn,
         max_pending: Pending { writes: 100_000, bytes: 1 << 30 },
+        journal: None,
         max_dead_letters: 1_000,
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
@@ -156,14 +157,30 @@ fn config(servers: &[Server]) -> Config {
     }
 }
 
+/// Where the writes are kept.
+fn journal(directory: &tempfile::TempDir) -> JournalConfig {
+    JournalConfig {
+        path: directory.path().into(),
+        durability: Durability::Async,
+        max_bytes: 1 << 30,
+        origin: None,
+    }
+}
+
 fn deliver(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool) {
+    deliver_with(steps, seed, fault_percent, rolls_back, false);
+}
+
+fn deliver_with(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool, on_disk: bool) {
+    let directory = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let servers = runtime.block_on(async {
         let worst = Server::start(SCHEMA, seed, fault_percent, rolls_back).await;
         let plain = Server::start(SCHEMA, seed, 0, rolls_back).await;
         [worst, plain]
     });
-    let engine = Engine::start(config(&servers), Box::new(|_| {})).unwrap();
+    let config = Config { journal: on_disk.then(|| journal(&directory)), ..config(&servers) };
+    let engine = Engine::start(config, Box::new(|_| {})).unwrap();
     let writes: Vec<_> = steps.iter().enumerate().map(|(at, step)| step.submit(&engine, at)).collect();
     let flushed = engine.flush(Some(Instant::now() + Duration::from_secs(60)), || false);
     assert!(flushed, "not settled: {:?}", engine.shared().status[0].condition());
@@ -194,6 +211,9 @@ fn deliver(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool) {
         [0],
         "nothing staged is left"
     );
+    let letters = steps.iter().any(|step| !step.is_good());
+    let left = std::fs::read_dir(directory.path()).unwrap().count();
+    assert!(left == 0 || letters, "the journal is gone when nothing is left to do");
 }
 
 fn large_bytes(steps: &[Step]) -> Option<i64> {
@@ -221,7 +241,8 @@ proptest! {
         seed: u64,
         fault_percent in 0u8..60,
         rolls_back: bool,
+        on_disk: bool,
     ) {
-        deliver(&steps, seed, fault_percent, rolls_back);
+        deliver_with(&steps, seed, fault_percent, rolls_back, on_disk);
     }
 }

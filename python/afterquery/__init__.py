@@ -24,6 +24,7 @@ from afterquery._core import (
 from afterquery._errors import (
     AfterqueryError,
     ConfigurationError,
+    JournalError,
     NotSettledError,
     UnknownReplicaError,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigurationError",
     "DeadLetter",
     "Explanation",
+    "JournalError",
     "NotSettledError",
     "Outcome",
     "Replica",

@@ -1,4 +1,5 @@
 from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, TypeVar, final
 
@@ -67,15 +68,19 @@ class Replicator:
         ddl: bool = False,
         on_reject: Literal["dead_letter", "halt"] = "dead_letter",
         nondeterministic: Literal["warn", "reject", "rows"] = "warn",
+        journal: str | PathLike[str] | None = None,
+        durability: Literal["async", "process", "disk"] = "async",
+        max_journal_bytes: int = 4_294_967_296,
         max_pending_writes: int = 2_000_000,
         max_pending_bytes: int = 536_870_912,
-        max_lag_writes: int = 1_000_000,
-        max_lag_bytes: int = 268_435_456,
-        max_dead_letters: int = 1_000,
+        max_lag_writes: int | None = None,
+        max_lag_bytes: int | None = None,
+        max_dead_letters: int | None = None,
         connect_timeout: float = 5.0,
         request_timeout: float = 30.0,
         retry_base: float = 0.05,
         retry_max: float = 5.0,
+        origin: str | None = None,
     ) -> Self: ...
     @property
     def origin(self) -> str: ...
@@ -104,6 +109,10 @@ class Replicator:
     def explain(self, sql: str) -> Explanation: ...
     def stats(self) -> Stats: ...
     def dead_letters(self) -> list[DeadLetter]: ...
+    def replay(
+        self, letters: DeadLetter | Iterable[DeadLetter] | None = None
+    ) -> list[Replication]: ...
+    def discard(self, letters: DeadLetter | Iterable[DeadLetter] | None = None) -> int: ...
     def resume(self, replica: str, *, skip: bool = False) -> None: ...
     def flush(self, timeout: float | None = None) -> bool: ...
     def aflush(self, timeout: float | None = None) -> Awaitable[bool]: ...
@@ -185,6 +194,8 @@ class DeadLetter:
     @property
     def replica(self) -> str: ...
     @property
+    def origin(self) -> str: ...
+    @property
     def seq(self) -> int: ...
     @property
     def statements(self) -> tuple[str, ...]: ...
@@ -246,6 +257,10 @@ class Stats:
     def dead_letters_dropped(self) -> int: ...
     @property
     def logs_dropped(self) -> int: ...
+    @property
+    def unsaved(self) -> int: ...
+    @property
+    def journal_problem(self) -> str | None: ...
 
 @final
 class Statement:

@@ -18,6 +18,10 @@ class ConfigurationError(AfterqueryError, ValueError):
     """A setting that cannot work: a replica's URL, a limit, a duplicate name."""
 
 
+class JournalError(AfterqueryError, OSError):
+    """The journal's directory, or a file in it, cannot be used."""
+
+
 class UnknownReplicaError(AfterqueryError, LookupError):
     """No replica has this name."""
 

@@ -1,7 +1,261 @@
 //! The ordered store of writes that are not settled everywhere.
 //!
 //! Reading never removes anything; acknowledging does, and doing it twice is harmless.
+//!
+//! - [`queue`]: the writes in memory, or with a file the newest of them.
+//! - [`disk`], [`store`], [`lock`]: one file for each origin, owned by one process.
+//! - [`directory`]: finds the files that dead processes left.
 
-mod memory;
+mod body;
+mod cursor;
+mod directory;
+mod disk;
+mod letter;
+mod letters;
+mod lock;
+mod queue;
+mod store;
+mod writer;
 
-pub use memory::{Limits, MemoryJournal, Pending, replicas_in};
+use std::{sync::Arc, time::Instant};
+
+pub use cursor::{Cursor, Issued, State, Stopped};
+pub use directory::{Opened, open};
+pub use disk::Disk;
+pub use letter::{DeadLetter, LetterKey};
+pub use letters::Letters;
+pub use queue::{Limits, Pending, replicas_in};
+pub use store::NOTHING_MORE;
+pub use writer::Writer;
+
+use self::queue::{Queue, Read};
+use crate::{
+    reason::{Reason, ReasonCode},
+    sql::ReplicaSet,
+    write::{Draft, Write},
+};
+
+/// How many writes are read from the file at once: about as many as fit in one request.
+const READ_WRITES: usize = 500;
+
+/// How many writes go into one transaction of the file, and out of it: a caller that waits for the file never waits
+/// for more.
+const GROUP: usize = 1_000;
+
+/// The writes of one origin.
+#[derive(Debug)]
+pub struct Journal {
+    queue: Queue,
+    disk: Option<Disk>,
+}
+
+impl Journal {
+    /// An empty one in memory.
+    pub fn in_memory(limits: Limits) -> Self {
+        Self { queue: Queue::new(limits), disk: None }
+    }
+
+    /// One with a file, of which each replica lacks what `lag` says.
+    pub fn on_disk(limits: Limits, disk: Disk, last: u64, lag: Vec<Pending>, positions: Vec<u64>) -> Self {
+        Self { queue: Queue::filed(limits, last, lag, positions), disk: Some(disk) }
+    }
+
+    /// The file, where there is one.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// Numbers and keeps a write. Second comes the set of replicas that have to be detached for it.
+    pub fn append(&self, draft: Draft) -> (Arc<Write>, ReplicaSet) {
+        self.queue.append(draft)
+    }
+
+    /// Puts what was appended up to number `seq` into the file, together with what other threads have appended.
+    pub fn save_through(&self, seq: u64) {
+        if let Some(disk) = &self.disk {
+            disk.save_through(&self.queue, seq);
+        }
+    }
+
+    /// The same for everything appended so far. Whether anything is left that could not be put there.
+    pub fn save_all(&self) -> bool {
+        self.save_through(self.queue.last());
+        self.unsaved() == 0
+    }
+
+    /// The same, even if the disk has just failed.
+    pub fn save_again(&self) {
+        if let Some(disk) = &self.disk {
+            disk.try_again();
+            self.save_all();
+            disk.catch_up();
+        }
+    }
+
+    /// Puts into the file what else could not be put there when it happened. Whether there is more.
+    pub fn catch_up(&self) -> bool {
+        self.disk.as_ref().is_some_and(Disk::catch_up)
+    }
+
+    /// How many writes are not in the file yet.
+    pub fn unsaved(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| self.queue.last().saturating_sub(disk.saved()))
+    }
+
+    /// The next writes for `replica` after number `position`, as long as `take` accepts them. What comes back is the
+    /// number of the last write looked at and passed over, or `position`: everything up to there that comes before the
+    /// first write taken does not concern the replica. Only a damaged file makes it fail.
+    pub fn read_after(
+        &self,
+        position: u64,
+        replica: u8,
+        mut take: impl FnMut(&Arc<Write>) -> bool,
+    ) -> Result<u64, Reason> {
+        let (mut at, mut passed) = (position, position);
+        loop {
+            let before = match self.queue.read_after(at, replica, &mut take) {
+                Read::Done(end) => return Ok(if passed == at { end } else { passed }),
+                Read::Filed(before) => before,
+            };
+            for write in self.read_file(at, before)? {
+                at = write.seq;
+                if write.settlement.open() & (1 << replica) == 0 {
+                    passed = if passed + 1 == at { at } else { passed };
+                } else if !take(&write) {
+                    return Ok(passed);
+                }
+            }
+        }
+    }
+
+    fn read_file(&self, after: u64, before: u64) -> Result<Vec<Arc<Write>>, Reason> {
+        let Some(disk) = &self.disk else { return Ok(Vec::new()) };
+        let open = |seq| self.queue.open_in_file(seq);
+        let writes = disk
+            .with(|store| store.load(after, before, READ_WRITES, open))
+            .map_err(|error| disk.damaged(&error))?;
+        Ok(writes.into_iter().map(|write| self.queue.share(write)).collect())
+    }
+
+    /// The newest write that is open for `replica`.
+    pub fn last_open(&self, replica: u8) -> Option<Arc<Write>> {
+        if self.lag(replica).writes == 0 {
+            return None;
+        }
+        self.queue.last_open(replica).or_else(|| {
+            let seq = self.disk.as_ref()?.with(|store| store.newest_for(usize::from(replica))).ok()??;
+            let write = self.read_file(seq - 1, seq + 1).ok()?.pop()?;
+            (write.settlement.open() & (1 << replica) != 0).then_some(write)
+        })
+    }
+
+    /// When the oldest write was handed over that `replica` has no outcome for.
+    pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
+        let mut oldest = None;
+        let position = self.queue.position(replica);
+        let read = self.queue.read_after(position, replica, |write| {
+            oldest = Some(write.submitted);
+            false
+        });
+        match read {
+            Read::Filed(_) => {
+                let disk = self.disk.as_ref()?;
+                disk.with(|store| store.oldest_for(usize::from(replica), position)).ok().flatten()
+            }
+            Read::Done(_) => oldest,
+        }
+    }
+
+    /// Keeps how far `replica` is, before something is sent that depends on it.
+    pub fn save_cursor(&self, replica: u8, cursor: &Cursor) {
+        if let Some(disk) = &self.disk {
+            disk.save_cursor(replica, cursor);
+        }
+    }
+
+    /// Notes that `replica` has an outcome for everything up to number `position`.
+    pub fn acknowledge(&self, replica: u8, position: u64) {
+        self.queue.acknowledge(replica, position);
+    }
+
+    /// Removes a group of writes from the file that every replica is past; while there is other work, only where it is a
+    /// whole group. Whether there may be more.
+    pub fn collect(&self, idle: bool) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        let ripe = self.queue.floor().saturating_sub(disk.collected());
+        (ripe >= GROUP as u64 || idle && ripe > 0) && disk.collect()
+    }
+
+    /// Appends writes that replay dead letters, each of which is removed in the same step.
+    pub fn replay(&self, drafts: Vec<(LetterKey, Draft)>) -> Vec<Arc<Write>> {
+        match &self.disk {
+            Some(disk) => disk.replay(&self.queue, drafts),
+            None => drafts.into_iter().map(|(_, draft)| self.queue.append(draft).0).collect(),
+        }
+    }
+}
+
+/// What needs no file.
+impl Journal {
+    /// Whether there is something to send, or to pass over, after number `position`.
+    pub fn has_after(&self, position: u64) -> bool {
+        self.queue.has_after(position)
+    }
+
+    /// The number of the last write appended; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.queue.last()
+    }
+
+    /// Records outcomes, and drops what is settled everywhere.
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = (Arc<Write>, crate::outcome::Outcome)>) {
+        self.queue.settle(outcomes);
+    }
+
+    /// Settles with `reason` all that is open for `replica` up to number `through`. How many there were.
+    pub fn settle_all(&self, replica: u8, through: u64, reason: &Reason) -> usize {
+        self.queue.settle_all(replica, through, reason)
+    }
+
+    /// Wakes whoever waits for writes that stay in the file.
+    pub fn abandon(&self) {
+        self.queue.abandon();
+    }
+
+    /// From now on writes are settled at once for `replica` as detached.
+    pub fn detach(&self, replica: u8) {
+        self.queue.detach(replica);
+    }
+
+    /// Takes writes for `replica` again, from the next one on. The number of the last write before it.
+    pub fn attach(&self, replica: u8) -> u64 {
+        self.queue.attach(replica)
+    }
+
+    /// From now on writes are settled at once as not accepted.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    /// What is in the journal.
+    pub fn total(&self) -> Pending {
+        self.queue.total()
+    }
+
+    /// What `replica` has no outcome for.
+    pub fn lag(&self, replica: u8) -> Pending {
+        self.queue.lag(replica)
+    }
+}
+
+/// Why a replica gets nothing more when its journal cannot be read.
+fn damage(path: &std::path::Path, error: &impl std::fmt::Display) -> Reason {
+    Reason::new(
+        ReasonCode::Journal,
+        format!(
+            "the journal {} is damaged: {error}; the replica lacks writes that cannot be recovered from it: sync it \
+             anew, then resume it",
+            path.display()
+        ),
+    )
+}

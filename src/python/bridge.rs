@@ -19,7 +19,7 @@ use pyo3_async_runtimes::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::fork;
+use crate::fork;
 use crate::{
     error::Error,
     shared::{Event, EventSink, Level},

@@ -5,6 +5,7 @@ use pyo3::{import_exception, prelude::*};
 use crate::error::Error;
 
 import_exception!(afterquery._errors, ConfigurationError);
+import_exception!(afterquery._errors, JournalError);
 import_exception!(afterquery._errors, NotSettledError);
 import_exception!(afterquery._errors, UnknownReplicaError);
 import_exception!(afterquery._errors, AfterqueryError);
@@ -15,6 +16,7 @@ impl From<Error> for PyErr {
         match error {
             Error::InvalidUrl { .. } | Error::InvalidOption { .. } => ConfigurationError::new_err(text),
             Error::UnknownReplica { .. } => UnknownReplicaError::new_err(text),
+            Error::Journal { .. } => JournalError::new_err(text),
             Error::Start(_) => AfterqueryError::new_err(text),
         }
     }

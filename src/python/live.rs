@@ -10,11 +10,8 @@ use std::{
 
 use pyo3::{prelude::*, types::PyCFunction};
 
-use super::{
-    bridge::{self, Bridge},
-    fork,
-};
-use crate::{config::Config, engine::Engine, error::Error};
+use super::bridge::{self, Bridge};
+use crate::{config::Config, engine::Engine, error::Error, fork};
 
 /// What interpreter exit waits for the replicas, in all.
 const EXIT_DEADLINE: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@ mod classification;
 mod config;
 mod determinism;
 mod errors;
-mod fork;
 mod given;
 mod live;
 mod params;
@@ -32,7 +31,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::fork::watch();
+        crate::fork::watch();
         super::live::close_at_exit(module.py())?;
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;

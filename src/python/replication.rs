@@ -7,9 +7,9 @@ use std::{
 
 use pyo3::{intern, prelude::*, types::PyTuple};
 
-use super::{bridge, config::seconds, errors::NotSettledError, fork, views::Outcome};
+use super::{bridge, config::seconds, errors::NotSettledError, views::Outcome};
 use crate::{
-    engine,
+    engine, fork,
     journal::replicas_in,
     outcome,
     reason::{Reason, ReasonCode},
@@ -41,11 +41,17 @@ impl Replication {
             ReasonCode::Forked,
             "the write was made before a fork and stays with the parent process",
         );
+        let closed = Reason::new(
+            ReasonCode::Closed,
+            "the replicator is closed; the write is kept in the journal and delivered by the next process that uses it",
+        );
         let why = |replica: usize| {
-            let reason = if self.generation == fork::generation() {
-                self.shared.status[replica].condition().reason
-            } else {
+            let reason = if self.generation != fork::generation() {
                 Some(forked.clone())
+            } else if self.write.settlement.is_abandoned() {
+                Some(closed.clone())
+            } else {
+                self.shared.status[replica].condition().reason
             };
             let text = reason.map_or_else(|| "no answer yet".to_owned(), |reason| reason.to_string());
             (self.shared.name(replica as u8).to_owned(), text)
@@ -73,7 +79,7 @@ impl Replication {
 
     #[getter]
     fn origin(&self) -> &str {
-        &self.shared.origin
+        &self.shared.own.origin
     }
 
     #[getter]
@@ -110,10 +116,15 @@ impl Replication {
         } else if self.generation != fork::generation() {
             return Err(self.not_settled(py));
         } else {
+            let (handle, generation) = (self.handle.clone(), self.generation);
             let (write, shared) = (Arc::clone(&self.write), Arc::clone(&self.shared));
             bridge::awaitable(py, &self.handle, async move {
                 outcome::settled(Arc::clone(&write)).await;
-                Ok(Outcomes(Self::views(&write, &shared)))
+                if write.settlement.is_settled() {
+                    return Ok(Outcomes(Self::views(&write, &shared)));
+                }
+                let unsettled = Self { write, shared, handle, generation };
+                Err(Python::attach(|py| unsettled.not_settled(py)))
             })?
         };
         future.call_method0(intern!(py, "__await__"))

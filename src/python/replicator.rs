@@ -1,6 +1,6 @@
 //! The replicator.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use pyo3::{
@@ -21,11 +21,12 @@ use super::{
     views::{DeadLetter, Explanation, Stats},
 };
 use crate::{
-    config::{Config, OnNondeterministic, OnReject},
+    config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject},
     engine::{self, draft},
     error::Error,
-    journal::Pending,
-    write::Draft,
+    journal::{LetterKey, Pending},
+    shared::Level,
+    write::{Draft, Write},
 };
 
 /// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
@@ -44,13 +45,27 @@ impl Replicator {
     pub fn live(&self) -> PyResult<Arc<Live>> {
         match self.live.load_full() {
             Some(live) if live.is_here() => Ok(live),
-            _ => Ok(self.start()?),
+            _ => Ok(self.start_in_child()?),
+        }
+    }
+
+    /// In a child the application is running already, and must not stop for a journal that cannot be had there: then the
+    /// writes are kept in memory, and the user is told.
+    fn start_in_child(&self) -> Result<Arc<Live>, Error> {
+        match self.start(self.config.clone()) {
+            Err(error @ Error::Journal { .. }) => {
+                let live = self.start(Config { journal: None, ..self.config.clone() })?;
+                let message = format!("{error}; after this fork writes are kept in memory only");
+                live.engine.shared().log(Level::Error, message);
+                Ok(live)
+            }
+            started => started,
         }
     }
 
     /// Starts anew: the first time, and in the child after a fork.
-    fn start(&self) -> Result<Arc<Live>, Error> {
-        let live = Live::start(self.config.clone())?;
+    fn start(&self, config: Config) -> Result<Arc<Live>, Error> {
+        let live = Live::start(config)?;
         if let Some(inherited) = self.live.swap(Some(Arc::clone(&live))) {
             // Its threads and locks are the parent's. Dropping it here could wait for them for ever.
             std::mem::forget(inherited);
@@ -64,14 +79,76 @@ fn not_one_of(option: &'static str, value: &str, choices: &str) -> PyErr {
 }
 
 /// Submits a write.
-pub fn submit(live: &Live, draft: Draft) -> Replication {
-    let write = live.engine.submit(draft);
-    Replication {
-        write,
-        shared: live.engine.share(),
-        handle: live.handle.clone(),
-        generation: live.generation,
+pub fn submit(py: Python<'_>, live: &Live, draft: Draft) -> Replication {
+    let write = if live.engine.blocks() {
+        // It waits for the disk, and no other thread of Python's shall wait with it.
+        py.detach(|| live.engine.submit(draft))
+    } else {
+        live.engine.submit(draft)
+    };
+    replication(live, write)
+}
+
+fn replication(live: &Live, write: Arc<Write>) -> Replication {
+    let (shared, handle) = (live.engine.share(), live.handle.clone());
+    Replication { write, shared, handle, generation: live.generation }
+}
+
+/// The limits that depend on where writes are kept.
+struct DefaultLimits {
+    max_lag: Pending,
+    max_dead_letters: usize,
+}
+
+impl DefaultLimits {
+    fn of(on_disk: bool) -> Self {
+        if on_disk {
+            // What bounds a journal on disk is `max_journal_bytes`.
+            let max_lag = Pending { writes: usize::MAX, bytes: usize::MAX };
+            return Self { max_lag, max_dead_letters: 1_000_000 };
+        }
+        Self { max_lag: Pending { writes: 1_000_000, bytes: 268_435_456 }, max_dead_letters: 1_000 }
     }
+}
+
+fn journal_config(
+    path: Option<PathBuf>,
+    durability: &str,
+    max_bytes: usize,
+    origin: Option<String>,
+) -> PyResult<Option<JournalConfig>> {
+    let durability = match durability {
+        "async" => Durability::Async,
+        "process" => Durability::Process,
+        "disk" => Durability::Disk,
+        other => return Err(not_one_of("durability", other, "\"async\", \"process\" or \"disk\"")),
+    };
+    let needs_journal = |option, value: String| {
+        Err(Error::InvalidOption { option, value, problem: "it needs journal=".into() }.into())
+    };
+    match (path, origin) {
+        (Some(path), origin) => Ok(Some(JournalConfig { path, durability, max_bytes, origin })),
+        (None, Some(origin)) => needs_journal("origin", format!("{origin:?}")),
+        (None, None) if durability != Durability::Async => {
+            needs_journal("durability", format!("{:?}", durability).to_lowercase())
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// What names dead letters.
+fn letter_keys(letters: &Bound<'_, PyAny>) -> PyResult<Vec<LetterKey>> {
+    let wrong = |what: &Bound<'_, PyAny>| {
+        let found = super::params::type_name(what);
+        PyTypeError::new_err(format!("letters must be DeadLetter objects from dead_letters(), not {found}"))
+    };
+    let key = |letter: Bound<'_, PyAny>| {
+        Ok(letter.cast::<DeadLetter>().map_err(|_| wrong(&letter))?.get().key.clone())
+    };
+    if letters.is_instance_of::<DeadLetter>() {
+        return Ok(vec![key(letters.clone())?]);
+    }
+    letters.try_iter().map_err(|_| wrong(letters))?.map(|letter| key(letter?)).collect()
 }
 
 #[pymethods]
@@ -79,9 +156,10 @@ impl Replicator {
     #[new]
     #[pyo3(signature = (
         replicas, *, auth_token=None, tables=None, ddl=false, on_reject="dead_letter", nondeterministic="warn",
-        max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=1_000_000,
-        max_lag_bytes=268_435_456, max_dead_letters=1_000, connect_timeout=5.0, request_timeout=30.0,
-        retry_base=0.05, retry_max=5.0,
+        journal=None, durability="async", max_journal_bytes=4_294_967_296,
+        max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=None, max_lag_bytes=None,
+        max_dead_letters=None, connect_timeout=5.0, request_timeout=30.0, retry_base=0.05, retry_max=5.0,
+        origin=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a setting with a default")]
     fn new(
@@ -92,25 +170,34 @@ impl Replicator {
         ddl: bool,
         on_reject: &str,
         nondeterministic: &str,
+        journal: Option<PathBuf>,
+        durability: &str,
+        max_journal_bytes: usize,
         max_pending_writes: usize,
         max_pending_bytes: usize,
-        max_lag_writes: usize,
-        max_lag_bytes: usize,
-        max_dead_letters: usize,
+        max_lag_writes: Option<usize>,
+        max_lag_bytes: Option<usize>,
+        max_dead_letters: Option<usize>,
         connect_timeout: f64,
         request_timeout: f64,
         retry_base: f64,
         retry_max: f64,
+        origin: Option<String>,
     ) -> PyResult<Self> {
         if replicas.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err(
                 "replicas must be a list of URLs or Replica objects, not one string",
             ));
         }
+        let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
+        let limits = DefaultLimits::of(journal.is_some());
         let defaults = Defaults {
             auth_token,
             tables: tables.map(table_names).transpose()?,
-            max_lag: Pending { writes: max_lag_writes, bytes: max_lag_bytes },
+            max_lag: Pending {
+                writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
+                bytes: max_lag_bytes.unwrap_or(limits.max_lag.bytes),
+            },
         };
         let replicas =
             replicas.try_iter()?.map(|entry| replica_config(&entry?, &defaults)).collect::<PyResult<_>>()?;
@@ -131,7 +218,8 @@ impl Replicator {
             on_reject,
             nondeterministic,
             max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
-            max_dead_letters,
+            journal,
+            max_dead_letters: max_dead_letters.unwrap_or(limits.max_dead_letters),
             connect_timeout: seconds("connect_timeout", connect_timeout)?,
             request_timeout: seconds("request_timeout", request_timeout)?,
             retry_base: seconds("retry_base", retry_base)?,
@@ -139,14 +227,14 @@ impl Replicator {
         };
         let replicator = Self { config, live: ArcSwapOption::empty() };
         // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
-        py.detach(|| replicator.config.check().and_then(|()| replicator.start()))?;
+        py.detach(|| replicator.config.check().and_then(|()| replicator.start(replicator.config.clone())))?;
         Ok(replicator)
     }
 
     /// The identity of this process's journal.
     #[getter]
     fn origin(&self) -> PyResult<String> {
-        Ok(self.live()?.engine.shared().origin.clone())
+        Ok(self.live()?.engine.shared().own.origin.clone())
     }
 
     /// The replicas' names.
@@ -188,7 +276,7 @@ impl Replicator {
         let live = self.live()?;
         match (Given { sql, params, result, many, rows, key }).read(&live)? {
             Some(Call { statements, targets, expected }) => {
-                Ok(Some(submit(&live, draft(statements, targets, expected))))
+                Ok(Some(submit(sql.py(), &live, draft(statements, targets, expected))))
             }
             None => Ok(None),
         }
@@ -207,10 +295,23 @@ impl Replicator {
         Ok(Stats::new(&*self.live()?))
     }
 
-    fn dead_letters(&self) -> PyResult<Vec<DeadLetter>> {
+    fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
         let live = self.live()?;
-        let shared = live.engine.shared();
-        Ok(shared.dead_letters().iter().map(|letter| DeadLetter::new(letter, shared)).collect())
+        let letters = py.detach(|| live.engine.shared().dead_letters())?;
+        Ok(letters.into_iter().map(DeadLetter::from).collect())
+    }
+
+    #[pyo3(signature = (letters=None))]
+    fn replay(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Replication>> {
+        let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
+        let writes = py.detach(|| live.engine.replay(keys.as_deref()))?;
+        Ok(writes.into_iter().map(|write| replication(&live, write)).collect())
+    }
+
+    #[pyo3(signature = (letters=None))]
+    fn discard(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+        let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
+        Ok(py.detach(|| live.engine.discard(keys.as_deref()))?)
     }
 
     #[pyo3(signature = (replica, *, skip=false))]

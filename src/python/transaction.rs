@@ -104,7 +104,7 @@ impl Transaction {
     fn commit(&self, py: Python<'_>) -> PyResult<Option<Py<Replication>>> {
         let calls = self.gathered().end()?;
         let Some(draft) = joined(calls) else { return Ok(None) };
-        let replication = Py::new(py, submit(&*self.replicator.get().live()?, draft))?;
+        let replication = Py::new(py, submit(py, &*self.replicator.get().live()?, draft))?;
         *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = Some(replication.clone_ref(py));
         Ok(Some(replication))
     }

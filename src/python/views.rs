@@ -10,8 +10,8 @@ use pyo3::{
 use super::classification::{Statement, reasons};
 use crate::{
     config::OnNondeterministic,
+    journal::{self, LetterKey, Pending},
     outcome::{self, Status},
-    replica,
     shared::Shared,
     sql::{Plan, Rules},
 };
@@ -64,10 +64,7 @@ impl Outcome {
 /// A rejected write, kept with its reason.
 #[pyclass(frozen, module = "afterquery")]
 pub struct DeadLetter {
-    #[pyo3(get)]
-    replica: String,
-    #[pyo3(get)]
-    seq: u64,
+    pub key: LetterKey,
     statements: Vec<String>,
     #[pyo3(get)]
     reason: String,
@@ -77,16 +74,15 @@ pub struct DeadLetter {
     time: f64,
 }
 
-impl DeadLetter {
-    pub fn new(letter: &replica::DeadLetter, shared: &Shared) -> Self {
+impl From<journal::DeadLetter> for DeadLetter {
+    fn from(letter: journal::DeadLetter) -> Self {
         let since = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            replica: shared.name(letter.replica).to_owned(),
-            seq: letter.write.seq,
-            statements: letter.write.statements_for(letter.replica).map(|s| s.sql.to_string()).collect(),
+            statements: letter.body.statements().iter().map(|s| s.sql.to_string()).collect(),
             reason: letter.reason.to_string(),
             attempts: letter.attempts,
             time: since.as_secs_f64(),
+            key: letter.key,
         }
     }
 }
@@ -94,12 +90,27 @@ impl DeadLetter {
 #[pymethods]
 impl DeadLetter {
     #[getter]
+    fn replica(&self) -> &str {
+        &self.key.replica
+    }
+
+    #[getter]
+    fn origin(&self) -> &str {
+        &self.key.origin
+    }
+
+    #[getter]
+    fn seq(&self) -> u64 {
+        self.key.seq
+    }
+
+    #[getter]
     fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.statements)
     }
 
     fn __repr__(&self) -> String {
-        format!("DeadLetter(replica={:?}, seq={}, reason={:?})", self.replica, self.seq, self.reason)
+        format!("DeadLetter(replica={:?}, seq={}, reason={:?})", self.key.replica, self.key.seq, self.reason)
     }
 }
 
@@ -129,9 +140,9 @@ impl ReplicaStats {
         use std::sync::atomic::Ordering::Relaxed;
         let status = &shared.status[index];
         let condition = status.condition();
-        let lag = shared.journal.lag(index as u8);
+        let lag = shared.lag(index as u8);
         let acknowledged = status.acknowledged.load(Relaxed);
-        let oldest = shared.journal.oldest_open(index as u8, acknowledged);
+        let oldest = shared.oldest_open(index as u8);
         Self {
             name: shared.name(index as u8).to_owned(),
             url: shared.config.replicas[index].endpoint.base.to_string(),
@@ -180,12 +191,16 @@ pub struct Stats {
     pub dead_letters_dropped: u64,
     #[pyo3(get)]
     pub logs_dropped: u64,
+    #[pyo3(get)]
+    unsaved: u64,
+    #[pyo3(get)]
+    journal_problem: Option<String>,
 }
 
 impl Stats {
     pub fn new(live: &super::live::Live) -> Self {
         let shared = live.engine.shared();
-        let total = shared.journal.total();
+        let total = shared.sources().fold(Pending::default(), |sum, source| sum + source.journal.total());
         Self {
             writes: live.engine.writes(),
             pending: total.writes,
@@ -195,6 +210,8 @@ impl Stats {
             nondeterministic: live.engine.nondeterministic(),
             dead_letters_dropped: shared.dead_dropped.load(std::sync::atomic::Ordering::Relaxed),
             logs_dropped: live.logs_dropped(),
+            unsaved: shared.own.journal.unsaved(),
+            journal_problem: shared.journal_problem(),
         }
     }
 }

@@ -1,34 +1,27 @@
 //! From the journal to the replica and back: what is sent, and what its answer or its watermark proves.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
-    time::SystemTime,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    status::{Activity, DeadLetter, Status},
-    task::Task,
-};
+use super::{status::Activity, task::Task};
 use crate::{
-    config::{MAX_SQL_BYTES, OnReject},
-    outcome::{self, Outcome},
+    config::MAX_SQL_BYTES,
+    journal::{Cursor, Issued, State, Stopped},
     reason::{Reason, ReasonCode},
-    shared::Level,
-    wire::{
-        Batch, BatchBuilder, Row, Standing, Verdict, applied_changes, drop_large, handshake, inspect,
-        stage_large,
-    },
-    write::{Body, Write},
+    wire::{Batch, BatchBuilder, Row, Standing, Verdict, drop_large, handshake, inspect, stage_large},
+    write::Write,
 };
 
 /// The most writes in one batch. Marks fill a text of [`MAX_SQL_BYTES`] before this; it bounds the memory of
 /// one batch should that limit ever grow.
-const MAX_BATCH_WRITES: usize = 2_000;
+pub(super) const MAX_BATCH_WRITES: usize = 2_000;
 
 /// How often a write that is alone in its batch may end in an internal error of a replica that otherwise
 /// answers, before the write is taken to be the cause.
 const MAX_INTERNAL_ERRORS: u32 = 20;
+
+/// The most texts whose fate is open that are remembered. A replica that answers questions but never a batch would else
+/// make the list grow without end; should one forgotten here run after all, the replica is taken for diverged.
+const MAX_ISSUED: usize = 1_000;
 
 /// What is known of the replica.
 #[derive(Debug)]
@@ -38,32 +31,36 @@ pub struct Delivery {
     /// Whether the handshake was made (lately).
     pub greeted: bool,
     /// The watermark row as last confirmed.
-    standing: Option<Standing>,
+    pub(super) standing: Option<Standing>,
     /// Statements applied of the first write that is not settled.
-    step: u64,
-    /// The chains of the texts sent since then. All expect the same row, so at most one of them can ever run.
-    issued: Vec<u64>,
+    pub(super) step: u64,
+    /// The texts sent since then. All expect the same row, so at most one of them can ever run.
+    pub(super) issued: Vec<Issued>,
     /// How many writes the newest of them carried.
     carried: usize,
     /// An answer that does not tell what happened: the row has to be read.
-    doubt: Option<Doubt>,
+    pub(super) doubt: Option<Doubt>,
     /// How many pieces of which large values are on the replica.
-    staged: HashMap<u64, usize>,
+    pub(super) staged: HashMap<u64, usize>,
     /// The last write in each text sent that is not settled: an outcome's number of attempts.
-    sends: VecDeque<u64>,
+    pub(super) sends: Vec<u64>,
     /// The most writes in the next batch: halved to find the one at fault.
-    width: usize,
+    pub(super) width: usize,
     /// Internal errors of a write alone in its batch: its number, and how many.
     internal_errors: (u64, u32),
     /// The write at which the replica halted, with its reason.
-    halted: Option<(Arc<Write>, Reason)>,
+    pub(super) halted: Option<(Arc<Write>, Reason)>,
     /// Staged values whose write was given up: to be removed.
-    litter: Vec<u64>,
+    pub(super) litter: Vec<u64>,
+    /// Why the replica gets nothing more.
+    pub(super) stopped: Option<Stopped>,
+    /// Whether it needs nothing more as this origin.
+    pub(super) finished: bool,
 }
 
 /// Why the row has to be read.
 #[derive(Debug, Clone)]
-enum Doubt {
+pub(super) enum Doubt {
     /// It may have run.
     Lost(Reason),
     /// A statement of it failed for good.
@@ -81,11 +78,13 @@ impl Default for Delivery {
             carried: 0,
             doubt: None,
             staged: HashMap::new(),
-            sends: VecDeque::new(),
+            sends: Vec::new(),
             width: MAX_BATCH_WRITES,
             internal_errors: (0, 0),
             halted: None,
             litter: Vec::new(),
+            stopped: None,
+            finished: false,
         }
     }
 }
@@ -96,12 +95,37 @@ impl Delivery {
         Self { position, ..Self::default() }
     }
 
+    /// What an earlier process knew. What it sent last may have run since.
+    pub fn restore(cursor: &Cursor) -> Self {
+        let State { standing, step, issued, stopped, finished } = cursor.state.clone();
+        let ended = Reason::new(ReasonCode::Connection, "the process that sent it has ended");
+        Self {
+            position: cursor.position,
+            standing,
+            step,
+            sends: issued.iter().map(|issued| issued.last).collect(),
+            issued,
+            stopped,
+            finished,
+            // Reading the row first also shows whether the replica is still the same one.
+            doubt: standing.map(|_| Doubt::Lost(ended)),
+            ..Self::default()
+        }
+    }
+
+    /// What the next process has to know.
+    pub fn cursor(&self) -> Cursor {
+        let Self { position, standing, step, .. } = *self;
+        let (issued, stopped, finished) = (self.issued.clone(), self.stopped.clone(), self.finished);
+        Cursor { position, state: State { standing, step, issued, stopped, finished } }
+    }
+
     /// Whether nothing is under way whose effect is not known.
     pub fn is_certain(&self) -> bool {
         self.standing.is_some() && self.doubt.is_none()
     }
 
-    fn attempts(&self, seq: u64) -> u32 {
+    pub(super) fn attempts(&self, seq: u64) -> u32 {
         self.sends.iter().filter(|&&last| last >= seq).count() as u32
     }
 }
@@ -118,7 +142,7 @@ impl Task {
     }
 
     async fn greet(&mut self) {
-        match self.ask(&handshake(&self.shared.origin)).await {
+        match self.ask(&handshake(&self.source.origin, self.source.is_durable())).await {
             Verdict::Delivered(rows) => match (rows.as_slice(), self.delivery.standing) {
                 ([row], None) if row.id != 0 => {
                     self.delivery.standing = Some(row.standing(row.id));
@@ -150,21 +174,22 @@ impl Task {
         let mut builder =
             BatchBuilder::new(self.replica, standing, self.delivery.step, MAX_SQL_BYTES, self.delivery.width);
         let mut refused = None;
-        let passed = self.shared.journal.read_after(self.delivery.position, self.replica, |write| {
+        let passed = self.read(|write| {
             let taken = builder.add(write);
             if !taken && builder.is_empty() {
                 refused = Some(Arc::clone(write));
             }
             taken
         });
-        self.delivery.position = self.delivery.position.max(passed);
+        let Some(passed) = passed else { return };
+        self.pass(passed);
         if let Some(write) = refused {
             return self.reject_unsendable(write);
         }
         if builder.is_empty() {
             return self.idle().await;
         }
-        let batch = builder.build(&self.shared.origin, standing, self.delivery.position, MAX_SQL_BYTES);
+        let batch = builder.build(&self.source.origin, standing, self.delivery.position, MAX_SQL_BYTES);
         if self.stage(&batch).await {
             self.send(batch, standing).await;
         }
@@ -174,7 +199,7 @@ impl Task {
     async fn stage(&mut self, batch: &Batch) -> bool {
         for value in &batch.large {
             let done = self.delivery.staged.get(&value.id).copied().unwrap_or(0);
-            let pieces = stage_large(&self.shared.origin, value, MAX_SQL_BYTES);
+            let pieces = stage_large(&self.source.origin, value, MAX_SQL_BYTES);
             for (at, sql) in pieces.iter().enumerate().skip(done) {
                 match self.ask(sql).await {
                     Verdict::Delivered(_) => self.delivery.staged.insert(value.id, at + 1),
@@ -194,9 +219,13 @@ impl Task {
 
     async fn send(&mut self, batch: Batch, standing: Standing) {
         let Batch { sql, writes, last, chain, .. } = batch;
-        self.delivery.sends.push_back(last);
-        self.delivery.issued.push(chain);
+        self.delivery.sends.push(last);
+        self.delivery.issued.push(Issued { chain, last });
+        let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
+        self.delivery.issued.drain(..excess);
         self.delivery.carried = writes;
+        // Before it is sent: a text that ran and is not in the journal would look like someone else's.
+        self.keep();
         // Until an answer says otherwise: this request may be cut short at any moment.
         self.delivery.doubt =
             Some(Doubt::Lost(Reason::new(ReasonCode::Connection, "the request was not finished")));
@@ -224,7 +253,7 @@ impl Task {
 
     /// Reads the row after an answer that did not tell what happened.
     async fn inspect(&mut self) {
-        match self.ask(&inspect(&self.shared.origin)).await {
+        match self.ask(&inspect(&self.source.origin)).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
                 [row] => self.compare(row),
                 [] => self.stop(Activity::Diverged, missing_row()),
@@ -248,7 +277,7 @@ impl Task {
             self.recover();
             return self.nothing_ran(doubt);
         }
-        let Some(at) = self.delivery.issued.iter().position(|&chain| chain == row.chain) else {
+        let Some(at) = self.delivery.issued.iter().position(|issued| issued.chain == row.chain) else {
             return self.stop(Activity::Diverged, foreign_row());
         };
         // An older text that ran late says nothing about what the newest one was answered.
@@ -289,165 +318,6 @@ impl Task {
         if count >= MAX_INTERNAL_ERRORS {
             self.reject_next(reason);
         }
-    }
-
-    /// Settles what the row proves applied and takes the row as the new standing. How many writes that were.
-    fn confirm(&mut self, row: &Row, id: u64) -> usize {
-        // A write of which an earlier text applied a part has only some of its changes counted here.
-        let partial = self.delivery.step > 0;
-        let applied = self.writes_through(row.seq);
-        let changes = applied_changes(&row.changes).chain(std::iter::repeat(None));
-        let outcome = |(at, (write, changes)): (usize, (Arc<Write>, Option<i64>))| {
-            let changes = changes.filter(|_| at > 0 || !partial);
-            let outcome = self.fulfilled(&write, changes);
-            (write, outcome)
-        };
-        let outcomes: Vec<_> = applied.into_iter().zip(changes).enumerate().map(outcome).collect();
-        let count = outcomes.len();
-        Status::count(&self.status().fulfilled, count as u64);
-        self.delivery.standing = Some(row.standing(id));
-        self.delivery.step = row.step;
-        // No other text can run any more: each expects a row that is gone.
-        self.delivery.issued.clear();
-        self.delivery.doubt = None;
-        self.delivery.staged.clear();
-        self.advance(row.seq);
-        self.shared.journal.settle(outcomes);
-        count
-    }
-
-    /// The writes for this replica that are not settled, up to number `seq`.
-    fn writes_through(&self, seq: u64) -> Vec<Arc<Write>> {
-        let mut writes = Vec::new();
-        self.shared.journal.read_after(self.delivery.position, self.replica, |write| {
-            let wanted = write.seq <= seq;
-            if wanted {
-                writes.push(Arc::clone(write));
-            }
-            wanted
-        });
-        writes
-    }
-
-    /// The first write for this replica that is not settled.
-    fn next_write(&self) -> Option<Arc<Write>> {
-        let mut next = None;
-        self.shared.journal.read_after(self.delivery.position, self.replica, |write| {
-            next = Some(Arc::clone(write));
-            false
-        });
-        next
-    }
-
-    fn fulfilled(&self, write: &Write, changes: Option<i64>) -> Outcome {
-        // A replica that filters some statements of the write out has not changed all its rows.
-        let whole = write.statements_for(self.replica).count() == write.body.statements().len();
-        let differs_from = match (write.expected.filter(|_| whole), changes) {
-            (Some(expected), Some(changes)) if expected != changes => Some(expected),
-            _ => None,
-        };
-        if let (Some(expected), Some(changes)) = (differs_from, changes) {
-            self.tell_difference(write, expected, changes);
-        }
-        self.outcome(write, outcome::Status::Fulfilled { changes, differs_from })
-    }
-
-    fn tell_difference(&self, write: &Write, expected: i64, changes: i64) {
-        let status = self.status();
-        status.diverged.store(true, Ordering::Relaxed);
-        if status.changes_differ.fetch_add(1, Ordering::Relaxed) == 0 {
-            let name = self.shared.name(self.replica);
-            self.log(
-                Level::Warning,
-                format!(
-                    "replica {name} has diverged: write {} changed {changes} rows there and {expected} on the primary \
-                     (further differences are only counted)",
-                    write.seq
-                ),
-            );
-        }
-    }
-
-    fn outcome(&self, write: &Write, status: outcome::Status) -> Outcome {
-        let attempts = self.delivery.attempts(write.seq);
-        Outcome { replica: self.replica, status, attempts, latency: write.submitted.elapsed() }
-    }
-
-    fn reject_unsendable(&mut self, write: Arc<Write>) {
-        let reason = match &write.body {
-            Body::Unsendable(reason) => (**reason).clone(),
-            Body::One(_) | Body::Many(_) => Reason::new(ReasonCode::Sql, "nothing of it is for this replica"),
-        };
-        self.reject(write, reason);
-    }
-
-    /// Rejects the first write that is not settled, for what the replica said of it.
-    fn reject_next(&mut self, reason: Reason) {
-        let Some(write) = self.next_write() else { return };
-        let reason = match self.delivery.step {
-            0 => reason,
-            n => Reason::new(
-                reason.code,
-                format!(
-                    "{} (statement {} of the write; those before it stay applied)",
-                    reason.message,
-                    n + 1
-                ),
-            ),
-        };
-        self.reject(write, reason);
-    }
-
-    /// Gives a write up, or halts at it.
-    fn reject(&mut self, write: Arc<Write>, reason: Reason) {
-        if self.shared.config.on_reject == OnReject::Halt {
-            let told = Reason::new(
-                ReasonCode::Halted,
-                format!("write {} was rejected ({reason}); resume it to go on", write.seq),
-            );
-            self.delivery.halted = Some((write, reason));
-            return self.stop(Activity::Halted, told);
-        }
-        let name = self.shared.name(self.replica);
-        self.log(
-            Level::Warning,
-            format!("replica {name} rejected write {}: {reason}; kept as a dead letter", write.seq),
-        );
-        self.bury(write, reason);
-    }
-
-    /// Gives up the write at which the replica halted.
-    pub(super) fn skip_halted(&mut self) {
-        if let Some((write, reason)) = self.delivery.halted.take() {
-            self.bury(write, reason);
-        }
-    }
-
-    fn bury(&mut self, write: Arc<Write>, reason: Reason) {
-        let status = self.status();
-        status.diverged.store(true, Ordering::Relaxed);
-        Status::count(&status.rejected, 1);
-        let attempts = self.delivery.attempts(write.seq);
-        let outcome = self.outcome(&write, outcome::Status::Rejected(reason.clone()));
-        self.shared.bury(DeadLetter {
-            replica: self.replica,
-            write: Arc::clone(&write),
-            reason,
-            attempts,
-            time: SystemTime::now(),
-        });
-        self.delivery.width = MAX_BATCH_WRITES;
-        self.delivery.step = 0;
-        let staged = write.statements_for(self.replica).filter_map(|statement| statement.large.as_deref());
-        self.delivery.litter.extend(staged.flatten().map(|value| value.id));
-        self.advance(write.seq);
-        self.shared.journal.settle([(write, outcome)]);
-    }
-
-    fn advance(&mut self, seq: u64) {
-        self.delivery.position = self.delivery.position.max(seq);
-        self.delivery.sends.retain(|&last| last > seq);
-        self.status().acknowledged.store(self.delivery.position, Ordering::Relaxed);
     }
 }
 

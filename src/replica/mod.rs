@@ -2,9 +2,11 @@
 
 mod backoff;
 mod delivery;
+mod settle;
 mod status;
+mod stop;
 mod task;
 
 pub use backoff::{Backoff, Breaker};
-pub use status::{Activity, DeadLetter, Status};
+pub use status::{Activity, Status};
 pub use task::{Command, Task};

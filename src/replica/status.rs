@@ -1,15 +1,12 @@
 //! What can be seen of a replica from outside.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::SystemTime,
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::backoff::Breaker;
-use crate::{reason::Reason, write::Write};
+use crate::reason::Reason;
 
 /// What a replica's task is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,19 +94,4 @@ impl Status {
     pub fn count(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
     }
-}
-
-/// A rejected write, kept with its reason.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// The replica's index.
-    pub replica: u8,
-    /// The write.
-    pub write: Arc<Write>,
-    /// Why it was rejected.
-    pub reason: Reason,
-    /// How many requests carried it.
-    pub attempts: u32,
-    /// When it was rejected.
-    pub time: SystemTime,
 }

@@ -1,10 +1,7 @@
 //! The task that owns one replica: order is kept because nobody else sends there, and because it never has
 //! more than one batch under way.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -14,9 +11,12 @@ use super::{
     status::{Activity, Status},
 };
 use crate::{
-    reason::{Reason, ReasonCode},
+    journal::{Cursor, Stopped},
+    reason::Reason,
     shared::{Level, Shared},
-    wire::{Client, Verdict, forget, judge},
+    source::Source,
+    wire::{Client, Verdict, judge, retire},
+    write::Write,
 };
 
 /// How often an idle task shows the replica that its origin still lives (see `wire::watermark::ORPHAN_SECONDS`).
@@ -46,6 +46,12 @@ pub struct Task {
     pub(super) client: Client,
     pub(super) backoff: Backoff,
     pub(super) delivery: Delivery,
+    /// What is being delivered.
+    pub(super) source: Arc<Source>,
+    /// What comes after it.
+    pub(super) next: VecDeque<Arc<Source>>,
+    /// The cursor as it was last saved.
+    kept: Cursor,
     commands: UnboundedReceiver<Command>,
 }
 
@@ -59,11 +65,14 @@ impl Task {
         seed: u64,
     ) -> Self {
         let backoff = Backoff::new(shared.config.retry_base, shared.config.retry_max, seed);
-        Self { replica, shared, client, backoff, delivery: Delivery::default(), commands }
+        let (source, next) = (Arc::clone(&shared.own), shared.sources().cloned().collect());
+        let (delivery, kept) = Default::default();
+        Self { replica, shared, client, backoff, delivery, source, next, kept, commands }
     }
 
     /// Delivers until it is told to finish.
     pub async fn run(mut self) {
+        self.begin();
         loop {
             // What a step has learnt is kept in `delivery` before each await, so a step may be cut short here.
             let command = match self.next_command().await {
@@ -97,12 +106,103 @@ impl Task {
         command
     }
 
-    /// Waits until something was appended, or until it is time to show that the origin lives.
+    /// Goes on to the next source, or waits until something was appended, or until it is time to show that the origin
+    /// lives.
     pub(super) async fn idle(&mut self) {
-        let waited = tokio::time::timeout(TOUCH, self.shared.wait_after(self.delivery.position)).await;
-        if waited.is_err() {
+        self.keep();
+        self.collect(true);
+        if !self.next.is_empty() {
+            return self.leave().await;
+        }
+        let waited = self.shared.wait_after(&self.source, self.delivery.position);
+        if tokio::time::timeout(TOUCH, waited).await.is_err() {
             self.delivery.greeted = false;
         }
+    }
+
+    /// Ends with a source of a dead process, from which this replica has everything.
+    async fn leave(&mut self) {
+        if self.delivery.standing.is_some() {
+            match self.ask(&retire(&self.source.origin)).await {
+                // Where the table is gone there is nothing to retire.
+                Verdict::Delivered(_) | Verdict::Reject { .. } => {}
+                Verdict::Retry { after, reason } => return self.pause(after, reason).await,
+            }
+        }
+        self.finish_source();
+        self.begin();
+    }
+
+    /// Notes that this replica needs nothing more of its source, and removes the file when that is true of all.
+    pub(super) fn finish_source(&mut self) {
+        self.delivery.finished = true;
+        self.keep();
+        if self.source.finish(self.replica, self.shared.all()) {
+            self.blocking(|task| task.end_source());
+        }
+    }
+
+    fn end_source(&self) {
+        let (Some(disk), Some(own)) = (self.source.journal.disk(), self.shared.own.journal.disk()) else {
+            return;
+        };
+        match disk.move_letters(own) {
+            Ok(()) => drop(disk.end()),
+            // It is found again by the next process.
+            Err(error) => self.log(Level::Error, disk.error(&error).to_string()),
+        }
+    }
+
+    /// Takes up the next source that has something for this replica; the last one in any case.
+    pub(super) fn begin(&mut self) {
+        while let Some(next) = self.next.pop_front() {
+            self.take_up(next);
+            if let Some((activity, reason)) = self.delivery.stopped.as_ref().map(Stopped::restore) {
+                return self.stop(activity, reason);
+            }
+            let untouched =
+                self.delivery.standing.is_none() && !self.source.journal.has_after(self.delivery.position);
+            if self.next.is_empty() || !(self.delivery.finished || untouched) {
+                return;
+            }
+            self.finish_source();
+        }
+    }
+
+    /// Takes up a source where the last process left it.
+    pub(super) fn take_up(&mut self, source: Arc<Source>) {
+        self.source = source;
+        self.kept = self.source.cursors[usize::from(self.replica)].clone();
+        self.delivery = Delivery::restore(&self.kept);
+    }
+
+    /// Reads the source's writes after this replica's position. `None` when its file is damaged, and the replica stopped.
+    pub(super) fn read(&mut self, take: impl FnMut(&Arc<Write>) -> bool) -> Option<u64> {
+        let read = self.source.journal.read_after(self.delivery.position, self.replica, take);
+        read.map_err(|reason| self.stop(Activity::Diverged, reason)).ok()
+    }
+
+    /// Keeps how far this replica is, for the process that may come after.
+    pub(super) fn keep(&mut self) {
+        if self.source.is_durable() {
+            let cursor = self.delivery.cursor();
+            if cursor != self.kept {
+                self.blocking(|task| task.source.journal.save_cursor(task.replica, &cursor));
+                self.kept = cursor;
+                self.collect(false);
+            }
+        }
+    }
+
+    fn collect(&self, idle: bool) {
+        if self.source.is_durable() {
+            while self.blocking(|task| task.source.journal.collect(idle)) {}
+        }
+    }
+
+    /// Runs something that may wait for the disk; the other replicas' tasks go on meanwhile.
+    pub(super) fn blocking<T>(&self, run: impl FnOnce(&Self) -> T) -> T {
+        if self.source.is_durable() { tokio::task::block_in_place(|| run(self)) } else { run(self) }
     }
 
     /// Sends `sql` and judges the answer.
@@ -123,6 +223,10 @@ impl Task {
     pub(super) async fn pause(&mut self, after: Option<Duration>, reason: Reason) {
         Status::count(&self.status().retries, 1);
         let pause = self.backoff.fail(after);
+        let max = self.shared.config.journal.as_ref().map_or(usize::MAX, |journal| journal.max_bytes);
+        if self.shared.lag(self.replica).bytes > max {
+            return self.detach();
+        }
         self.tell_failure(&reason);
         let breaker = if self.backoff.is_open() { Breaker::Open } else { Breaker::Closed };
         self.status().update(|condition| {
@@ -159,69 +263,6 @@ impl Task {
             condition.breaker = Breaker::Closed;
             condition.reason = None;
         });
-    }
-
-    /// Stops delivering for a reason that only the user can clear.
-    pub(super) fn stop(&mut self, activity: Activity, reason: Reason) {
-        self.status().diverged.store(true, Ordering::Relaxed);
-        self.log(
-            Level::Error,
-            format!(
-                "replica {} gets nothing more ({}): {reason}",
-                self.shared.name(self.replica),
-                activity.as_str()
-            ),
-        );
-        self.status().update(|condition| {
-            condition.activity = activity;
-            condition.reason = Some(reason);
-        });
-    }
-
-    fn detach(&mut self) {
-        let limit = self.shared.config.replicas[usize::from(self.replica)].max_lag;
-        let reason = Reason::new(
-            ReasonCode::Detached,
-            format!(
-                "the replica fell further behind than its limit (max_lag_writes={}, max_lag_bytes={}, or its share of \
-                 max_pending_*); sync it anew, then resume it",
-                limit.writes, limit.bytes
-            ),
-        );
-        self.shared.journal.detach(self.replica);
-        let count = self.shared.journal.settle_all(self.replica, u64::MAX, &reason);
-        Status::count(&self.status().rejected, count as u64);
-        self.stop(Activity::Detached, reason);
-    }
-
-    fn resume(&mut self, skip: bool, copied: Option<u64>) {
-        match (self.status().condition().activity, copied) {
-            (_, Some(position)) => {
-                // The user says the replica is as the primary was then. What was pending is in that copy.
-                let reason = Reason::new(ReasonCode::Diverged, "the replica was resumed from a newer copy");
-                let count = self.shared.journal.settle_all(self.replica, position, &reason);
-                Status::count(&self.status().rejected, count as u64);
-                self.delivery = Delivery::after(position);
-                self.status().diverged.store(false, Ordering::Relaxed);
-            }
-            (Activity::Halted, None) if skip => self.skip_halted(),
-            (Activity::Halted, None) => {}
-            // It runs, or it stopped only after the user looked.
-            (_, None) => return,
-        }
-        self.backoff.succeed();
-        self.status().update(|condition| {
-            condition.activity = Activity::Connecting;
-            condition.reason = None;
-        });
-    }
-
-    /// The origin of a journal in memory ends with the process. Its row would only be in the way.
-    async fn finish(self) {
-        if self.delivery.is_certain() && self.shared.journal.lag(self.replica).writes == 0 {
-            let _ = self.client.query(&forget(&self.shared.origin)).await;
-        }
-        self.status().update(|condition| condition.activity = Activity::Closed);
     }
 
     pub(super) fn status(&self) -> &Status {

@@ -113,7 +113,8 @@ fn push_text(out: &mut String, text: &str) {
     out.push('\'');
 }
 
-fn push_hex(out: &mut String, bytes: &[u8]) {
+/// Appends bytes as hexadecimal digits.
+pub fn push_hex(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 * bytes.len());
     for byte in bytes {

@@ -26,7 +26,7 @@ pub use cache::PlanCache;
 pub use classify::{Classification, Kind, Placeholder, Statement, classify};
 pub use determinism::{Nondeterminism, Reason};
 pub use freeze::{FreezeContext, Frozen, freeze};
-pub use literal::{Value, literal_len, push_literal};
+pub use literal::{Value, literal_len, push_hex, push_literal};
 pub use plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip};
 pub use rows::{RowError, RowStatement, rows_statement};
 pub use template::{Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE};

@@ -8,4 +8,6 @@ mod watermark;
 pub use client::{Client, Endpoint};
 pub use reply::{Answer, Row, applied_changes};
 pub use verdict::{TransportError, Verdict, judge};
-pub use watermark::{Batch, BatchBuilder, Standing, drop_large, forget, handshake, inspect, stage_large};
+pub use watermark::{
+    Batch, BatchBuilder, Standing, drop_large, forget, handshake, inspect, retire, stage_large,
+};

@@ -15,6 +15,8 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     sql::{LargeContent, LargeValue, VALUE_TABLE, Value, push_literal},
     write::Write,
@@ -27,7 +29,7 @@ const TABLE: &str = "tmp_afterquery_watermark";
 pub const ORPHAN_SECONDS: u64 = 30 * 86_400;
 
 /// What the row says, and what the next head therefore expects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The row's key: shorter to name than the origin.
     pub id: u64,
@@ -39,8 +41,10 @@ pub struct Standing {
     pub chain: u64,
 }
 
-/// Creates the tables, and the row if the origin is new there, and reads the row. Running it twice is harmless.
-pub fn handshake(origin: &str) -> String {
+/// Creates the tables, and the row if the origin is new there, and reads the row. Running it twice is harmless. The row
+/// of a `durable` origin stays however long nothing is heard of it: its journal may lie on a machine that is off.
+pub fn handshake(origin: &str, durable: bool) -> String {
+    let durable = u8::from(durable);
     format!(
         "CREATE TABLE IF NOT EXISTS {TABLE} (id INTEGER PRIMARY KEY, origin TEXT NOT NULL UNIQUE, \
          seq INTEGER NOT NULL, step INTEGER NOT NULL, chain INTEGER NOT NULL, changes TEXT NOT NULL, \
@@ -50,8 +54,8 @@ pub fn handshake(origin: &str) -> String {
          DELETE FROM {TABLE} WHERE durable=0 AND origin<>'{origin}' \
          AND seen<CAST(strftime('%s','now') AS INTEGER)-{ORPHAN_SECONDS};\
          INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) \
-         VALUES ('{origin}',0,0,0,'',0,CAST(strftime('%s','now') AS INTEGER)) \
-         ON CONFLICT (origin) DO UPDATE SET seen=excluded.seen;\
+         VALUES ('{origin}',0,0,0,'',{durable},CAST(strftime('%s','now') AS INTEGER)) \
+         ON CONFLICT (origin) DO UPDATE SET durable=excluded.durable,seen=excluded.seen;\
          {}",
         inspect(origin)
     )
@@ -65,6 +69,15 @@ pub fn inspect(origin: &str) -> String {
 /// Removes the row and what was staged: the origin is finished and will not write again.
 pub fn forget(origin: &str) -> String {
     format!("DELETE FROM {VALUE_TABLE} WHERE origin='{origin}';DELETE FROM {TABLE} WHERE origin='{origin}'")
+}
+
+/// Says that the origin is finished. Its row stays for [`ORPHAN_SECONDS`], so that a copy of its journal that turns
+/// up within that time applies nothing a second time.
+pub fn retire(origin: &str) -> String {
+    format!(
+        "DELETE FROM {VALUE_TABLE} WHERE origin='{origin}';\
+         UPDATE {TABLE} SET durable=0,seen=CAST(strftime('%s','now') AS INTEGER) WHERE origin='{origin}'"
+    )
 }
 
 /// The texts that put a large value on the replica, each at most about `max_bytes` long. Each but the first

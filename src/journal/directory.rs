@@ -1,0 +1,222 @@
+//! A directory of journals: one file for each origin, owned by one process.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Journal,
+    cursor::Cursor,
+    disk::Disk,
+    lock::Lock,
+    store::{Found, NOTHING_MORE, Store, StoreError, inspect_header},
+};
+use crate::{config::Config, config::JournalConfig, error::Error, shared::Level, source::Source};
+
+/// What was opened.
+pub struct Opened {
+    /// Where this process's writes go.
+    pub own: Source,
+    /// What dead processes left, the oldest first.
+    pub adopted: Vec<Source>,
+    /// What the user has to be told.
+    pub told: Vec<(Level, String)>,
+}
+
+/// Opens this process's journal, and those of processes that are dead.
+pub fn open(config: &Config) -> Result<Opened, Error> {
+    let Some(settings) = &config.journal else {
+        let origin = uuid::Uuid::new_v4().to_string();
+        let own = Source::new(origin, Journal::in_memory(config.limits()), no_cursors(config));
+        return Ok(Opened { own, adopted: Vec::new(), told: Vec::new() });
+    };
+    let directory = Directory { config, settings, path: create(&settings.path)? };
+    let mut told = Vec::new();
+    let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let adopted = directory.adopt(&own_origin, &mut told)?;
+    let own = directory.own(own_origin, &adopted, &mut told)?;
+    let letters = own.journal.disk();
+    for source in &adopted {
+        if let (Some(from), Some(to)) = (source.journal.disk(), letters) {
+            from.move_letters(to).map_err(|error| directory.error(from.path(), &error))?;
+        }
+    }
+    Ok(Opened { own, adopted, told })
+}
+
+fn no_cursors(config: &Config) -> Vec<Cursor> {
+    config.replicas.iter().map(|_| Cursor::default()).collect()
+}
+
+struct Directory<'a> {
+    config: &'a Config,
+    settings: &'a JournalConfig,
+    path: PathBuf,
+}
+
+/// Makes the directory, and its path the one by which every user of it knows it.
+fn create(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |problem: String| Error::Journal { path: path.display().to_string(), problem };
+    if path.exists() && !path.is_dir() {
+        return Err(failed("it is a file; give the path of a directory".into()));
+    }
+    fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| failed(error.to_string()))
+}
+
+impl Directory<'_> {
+    fn error(&self, path: &Path, problem: &dyn std::fmt::Display) -> Error {
+        Error::Journal { path: path.display().to_string(), problem: problem.to_string() }
+    }
+
+    fn path(&self, origin: &str, extension: &str) -> PathBuf {
+        self.path.join(format!("{origin}.{extension}"))
+    }
+
+    /// Opens the journal of this process: a new one, or the one whose origin was named.
+    fn own(
+        &self,
+        origin: String,
+        adopted: &[Source],
+        told: &mut Vec<(Level, String)>,
+    ) -> Result<Source, Error> {
+        let path = self.path(&origin, "journal");
+        let failed = |problem: &dyn std::fmt::Display| self.error(&path, problem);
+        let lock = Lock::take(&self.path(&origin, "lock")).map_err(|error| failed(&error))?;
+        let lock = lock.ok_or_else(|| failed(&"another process is using it"))?;
+        let made = match inspect_header(&path) {
+            Ok(()) => Store::open(&path, self.settings.durability),
+            Err(StoreError::Damaged(problem)) if path.exists() => return Err(failed(&problem)),
+            Err(_) => remove_files(&path)
+                .map_err(|error| StoreError::Damaged(error.to_string()))
+                .and_then(|()| Store::create(&path, &origin, self.settings.durability)),
+        };
+        let mut store = made.map_err(|error| failed(&error))?;
+        let mut found = self.read(&mut store, &lock, &path, told).map_err(|error| failed(&error))?;
+        for (index, cursor) in found.cursors.iter_mut().enumerate() {
+            // A stop concerns the replica, whoever numbered the writes.
+            let stopped = adopted.iter().rev().find_map(|source| source.cursors[index].state.stopped.clone());
+            if let (Some(stopped), None) = (stopped, &cursor.state.stopped) {
+                if stopped.is_detached() {
+                    cursor.position = NOTHING_MORE;
+                }
+                cursor.state.stopped = Some(stopped);
+                store.save_cursor(index, cursor).map_err(|error| failed(&error))?;
+            }
+        }
+        Ok(self.source(path, origin, store, lock, found))
+    }
+
+    /// Opens the journals whose processes are dead.
+    fn adopt(&self, own: &str, told: &mut Vec<(Level, String)>) -> Result<Vec<Source>, Error> {
+        let entries = fs::read_dir(&self.path).map_err(|error| self.error(&self.path, &error))?;
+        let mut adopted = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let origin = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+            if path.extension().is_some_and(|end| end == "journal") && origin != own {
+                match self.adopt_one(&path, &origin, told) {
+                    Ok(found) => adopted.extend(found),
+                    Err(error) => told.push((Level::Error, not_delivered(&path, &error))),
+                }
+            }
+        }
+        adopted.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        Ok(adopted.into_iter().map(|(_, source)| source).collect())
+    }
+
+    fn adopt_one(
+        &self,
+        path: &Path,
+        origin: &str,
+        told: &mut Vec<(Level, String)>,
+    ) -> Result<Option<(f64, Source)>, StoreError> {
+        let header = inspect_header(path);
+        if let Err(StoreError::Damaged(_)) = header {
+            // Not ours, or not readable: its directory gets no lock file either.
+            return header.map(|()| None);
+        }
+        let io = |error: io::Error| StoreError::Damaged(error.to_string());
+        let Some(lock) = Lock::take(&self.path(origin, "lock")).map_err(io)? else { return Ok(None) };
+        if matches!(header, Err(StoreError::Empty)) {
+            return match lock.noted() {
+                // Its process ended while it made it.
+                None => remove_files(path).and_then(|()| lock.remove()).map_err(io).map(|()| None),
+                Some(seq) => {
+                    Err(StoreError::Damaged(format!("it is empty, but held writes up to number {seq}")))
+                }
+            };
+        }
+        if !path.exists() {
+            // Its last owner has just finished it.
+            return lock.remove().map_err(io).map(|()| None);
+        }
+        let mut store = Store::open(path, self.settings.durability)?;
+        if store.origin() != origin {
+            return Err(StoreError::Damaged(format!(
+                "it holds the writes of {}: it was copied or renamed",
+                store.origin()
+            )));
+        }
+        let found = self.read(&mut store, &lock, path, told)?;
+        let created = store.created()?;
+        Ok(Some((created, self.source(path.to_owned(), origin.to_owned(), store, lock, found))))
+    }
+
+    fn read(
+        &self,
+        store: &mut Store,
+        lock: &Lock,
+        path: &Path,
+        told: &mut Vec<(Level, String)>,
+    ) -> Result<Found, StoreError> {
+        let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.as_str()).collect();
+        let mut found = store.match_replicas(&names)?;
+        let path = path.display();
+        for (name, count) in &found.gone {
+            told.push((
+                Level::Warning,
+                format!(
+                    "the journal {path} holds {count} writes for {name:?}, which is not among the replicas; they stay \
+                     there until it is"
+                ),
+            ));
+        }
+        if let Some(noted) = lock.noted().filter(|&noted| noted > found.last) {
+            told.push((
+                Level::Error,
+                format!(
+                    "the journal {path} has lost its end: writes {} to {noted} were in it; what is left is delivered, and \
+                     the replicas lack the rest: sync them anew",
+                    found.last + 1
+                ),
+            ));
+            // Their numbers were given to writes that a replica may know.
+            store.skip_to(noted)?;
+            found.last = noted;
+        }
+        Ok(found)
+    }
+
+    fn source(&self, path: PathBuf, origin: String, store: Store, lock: Lock, found: Found) -> Source {
+        let Found { last, cursors, lag, .. } = found;
+        let positions = cursors.iter().map(|cursor| cursor.position).collect();
+        let disk = Disk::new(path, self.settings.durability, last, store, lock);
+        Source::new(origin, Journal::on_disk(self.config.limits(), disk, last, lag, positions), cursors)
+    }
+}
+
+fn not_delivered(path: &Path, error: &StoreError) -> String {
+    format!("the journal {} is left as it is, and nothing in it is delivered: {error}", path.display())
+}
+
+fn remove_files(path: &Path) -> io::Result<()> {
+    for end in ["", "-wal", "-shm"] {
+        let mut path = path.as_os_str().to_owned();
+        path.push(end);
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

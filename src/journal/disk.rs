@@ -1,0 +1,338 @@
+//! A journal's file in use: who may touch it when, and what happens when the disk fails.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    GROUP,
+    cursor::Cursor,
+    damage,
+    letter::{DeadLetter, LetterKey},
+    lock::Lock,
+    queue::Queue,
+    store::{Store, StoreError},
+};
+use crate::{
+    config::Durability,
+    error::Error,
+    fork,
+    reason::Reason,
+    write::{Draft, Write},
+};
+
+/// How long a disk that failed is left alone before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The file of one origin, owned by this process.
+#[derive(Debug)]
+pub struct Disk {
+    path: PathBuf,
+    durability: Durability,
+    /// The last write that is in the file.
+    saved: AtomicU64,
+    /// The last write that was removed from it.
+    collected: AtomicU64,
+    /// Empty once it is closed.
+    file: Mutex<Option<(Store, Lock)>>,
+    failure: Mutex<Failure>,
+}
+
+#[derive(Debug, Default)]
+struct Failure {
+    /// What is wrong now.
+    problem: Option<Arc<str>>,
+    retry_at: Option<Instant>,
+    /// Something that happened and has not been told.
+    told: Vec<String>,
+    /// Dead letters that were replayed, to be removed with the next writes that are saved.
+    replayed: Vec<LetterKey>,
+    /// Dead letters that could not be put into the file.
+    letters: Vec<DeadLetter>,
+}
+
+/// The store, locked; no fork happens meanwhile.
+struct Access<'a> {
+    file: MutexGuard<'a, Option<(Store, Lock)>>,
+    _inside: fork::Inside,
+}
+
+impl Disk {
+    /// The file at `path`, which holds the writes up to number `saved`.
+    pub fn new(path: PathBuf, durability: Durability, saved: u64, store: Store, lock: Lock) -> Self {
+        Self {
+            path,
+            durability,
+            saved: AtomicU64::new(saved),
+            collected: AtomicU64::new(0),
+            file: Mutex::new(Some((store, lock))),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// When a write counts as handed over.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The last write that is in the file.
+    pub fn saved(&self) -> u64 {
+        self.saved.load(Ordering::Acquire)
+    }
+
+    /// The last write that was removed from it.
+    pub(super) fn collected(&self) -> u64 {
+        self.collected.load(Ordering::Relaxed)
+    }
+
+    fn store(&self) -> Access<'_> {
+        let inside = fork::enter();
+        Access { file: self.file.lock().unwrap_or_else(PoisonError::into_inner), _inside: inside }
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        run: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.store().with(run)
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the writes up to number `seq` into the file, and with them all that were appended meanwhile: whoever gets
+    /// here first commits for the others.
+    pub(super) fn save_through(&self, queue: &Queue, seq: u64) {
+        if self.saved() >= seq || self.is_resting() {
+            return;
+        }
+        self.save(&mut self.store(), queue, seq);
+    }
+
+    fn save(&self, access: &mut Access<'_>, queue: &Queue, seq: u64) {
+        while self.saved() < seq {
+            let replayed = self.failure().replayed.clone();
+            // A dead letter goes in the same step in which all writes come that replay one.
+            let count = if replayed.is_empty() { GROUP } else { usize::MAX };
+            let writes = queue.unsaved(self.saved(), count);
+            let Some(last) = writes.last().map(|write| write.seq) else { return };
+            let result = access.with(|store| store.insert(writes.iter().map(|write| &**write), &replayed));
+            if !self.check("could not be written", result) {
+                queue.send_unsaved();
+                return;
+            }
+            self.failure().replayed.retain(|key| !replayed.contains(key));
+            access.note(last);
+            self.saved.store(last, Ordering::Release);
+            queue.saved(last);
+        }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.failure().retry_at.is_some_and(|at| Instant::now() < at)
+    }
+
+    /// Whether a step worked. If not, the problem is there for all to see until one does.
+    fn check<T>(&self, what: &str, result: Result<T, StoreError>) -> bool {
+        let mut failure = self.failure();
+        match result {
+            Ok(_) => {
+                if failure.problem.take().is_some() {
+                    failure.retry_at = None;
+                    failure.told.push(format!("the journal {} can be written again", self.path.display()));
+                }
+                true
+            }
+            Err(error) => {
+                let problem = format!("the journal {} {what}: {error}", self.path.display());
+                if failure.problem.is_none() {
+                    failure.told.push(format!(
+                        "{problem}; writes are kept in memory and delivered from there, and are lost if this process \
+                         ends before"
+                    ));
+                }
+                failure.problem = Some(problem.into());
+                failure.retry_at = Some(Instant::now() + RETRY);
+                false
+            }
+        }
+    }
+
+    pub(super) fn save_cursor(&self, replica: u8, cursor: &Cursor) {
+        if !self.is_resting() {
+            let result = self.with(|store| store.save_cursor(usize::from(replica), cursor));
+            self.check("could not be written", result);
+        }
+    }
+
+    /// Removes a group of writes that every replica is past. Whether there may be more.
+    pub(super) fn collect(&self) -> bool {
+        if self.is_resting() {
+            return false;
+        }
+        let mut access = self.store();
+        let result = access.with(|store| store.collect(GROUP));
+        let full = match &result {
+            Ok((count, through)) => {
+                self.collected.store(*through, Ordering::Relaxed);
+                *count == GROUP
+            }
+            Err(_) => false,
+        };
+        if self.check("could not be written", result) && !full {
+            let _ = access.with(|store| store.shrink());
+        }
+        full
+    }
+
+    /// Keeps a rejected write, together with how far its replica is then. In memory while the disk fails.
+    pub fn bury(&self, letter: DeadLetter, replica: u8, cursor: &Cursor) {
+        let result = self.with(|store| store.bury(&letter, usize::from(replica), cursor));
+        if !self.check("could not be written", result) {
+            self.failure().letters.push(letter);
+        }
+    }
+
+    /// Puts into the file what could not be put there when it happened. Whether there is more.
+    pub fn catch_up(&self) -> bool {
+        let letters = self.failure().letters.clone();
+        if letters.is_empty() || self.is_resting() {
+            return !letters.is_empty();
+        }
+        let result = self.with(|store| store.insert_letters(&letters));
+        if !self.check("could not be written", result) {
+            return true;
+        }
+        self.failure().letters.retain(|letter| !letters.iter().any(|kept| kept.key == letter.key));
+        false
+    }
+
+    /// Has the disk tried again at once.
+    pub fn try_again(&self) {
+        self.failure().retry_at = None;
+    }
+
+    /// The rejected writes that are kept here.
+    pub fn letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        let mut letters = self.with(|store| store.letters())?;
+        let failure = self.failure();
+        letters.extend(failure.letters.iter().cloned());
+        letters.retain(|letter| !failure.replayed.contains(&letter.key));
+        Ok(letters)
+    }
+
+    /// Removes rejected writes. How many of them were there.
+    pub fn discard(&self, keys: &[LetterKey]) -> Result<usize, StoreError> {
+        let count = self.with(|store| store.delete_letters(keys))?;
+        let mut failure = self.failure();
+        let before = failure.letters.len();
+        failure.letters.retain(|letter| !keys.contains(&letter.key));
+        Ok(count + before - failure.letters.len())
+    }
+
+    /// Appends writes that replay rejected ones, and saves them in the step that removes those.
+    pub(super) fn replay(&self, queue: &Queue, drafts: Vec<(LetterKey, Draft)>) -> Vec<Arc<Write>> {
+        // Held throughout, so that nobody saves one without the other.
+        let mut access = self.store();
+        let (keys, drafts): (Vec<_>, Vec<_>) = drafts.into_iter().unzip();
+        let writes: Vec<_> = drafts.into_iter().map(|draft| queue.append(draft).0).collect();
+        {
+            let mut failure = self.failure();
+            failure.letters.retain(|letter| !keys.contains(&letter.key));
+            failure.replayed.extend(keys);
+        }
+        if let Some(last) = writes.last() {
+            self.save(&mut access, queue, last.seq);
+        }
+        writes
+    }
+
+    /// Moves all rejected writes to `other`: there first, so that none can be lost.
+    pub fn move_letters(&self, other: &Self) -> Result<(), StoreError> {
+        self.catch_up();
+        let letters = self.with(|store| store.letters())?;
+        if letters.is_empty() {
+            return Ok(());
+        }
+        other.with(|store| store.insert_letters(&letters))?;
+        let keys: Vec<_> = letters.into_iter().map(|letter| letter.key).collect();
+        self.with(|store| store.delete_letters(&keys)).map(drop)
+    }
+
+    /// Removes the oldest rejected writes beyond `max`. How many there were.
+    pub fn drop_letters(&self, max: usize) -> usize {
+        self.with(|store| store.drop_letters(max)).unwrap_or(0)
+    }
+
+    /// Whether the file is in use.
+    pub fn is_open(&self) -> bool {
+        self.store().file.is_some()
+    }
+
+    /// What to tell who asked for something that the file could not do.
+    pub fn error(&self, problem: &StoreError) -> Error {
+        Error::Journal { path: self.path.display().to_string(), problem: problem.to_string() }
+    }
+
+    /// What is wrong with the file now.
+    pub fn problem(&self) -> Option<Arc<str>> {
+        self.failure().problem.clone()
+    }
+
+    /// What happened since the last time this was asked.
+    pub fn news(&self) -> Vec<String> {
+        std::mem::take(&mut self.failure().told)
+    }
+
+    pub(super) fn damaged(&self, error: &StoreError) -> Reason {
+        let reason = damage(&self.path, error);
+        self.failure().problem = Some(Arc::clone(&reason.message));
+        reason
+    }
+
+    /// Closes the file, and removes it if nothing in it is of any use. Whether it is gone.
+    pub fn end(&self) -> bool {
+        let mut access = self.store();
+        let spent = access.file.is_some() && access.with(|store| store.is_spent()).unwrap_or(false);
+        let Some((store, lock)) = access.file.take() else { return false };
+        store.close();
+        if spent {
+            for end in ["", "-wal", "-shm"] {
+                let mut path = self.path.clone().into_os_string();
+                path.push(end);
+                let _ = std::fs::remove_file(path);
+            }
+            // Last: while it is there, nobody takes what is left of the journal for a damaged one.
+            let _ = lock.remove();
+        }
+        spent
+    }
+}
+
+impl Access<'_> {
+    fn note(&self, seq: u64) {
+        if let Some((_, lock)) = self.file.as_ref() {
+            // The note serves to find damage; without it the writes are as safe as before.
+            let _ = lock.note(seq);
+        }
+    }
+
+    /// Runs something on the file, unless it is closed.
+    fn with<T>(&mut self, run: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.file.as_mut() {
+            Some((store, _)) => run(store),
+            None => Err(StoreError::Damaged("it is closed".into())),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Who owns a journal file.
+//!
+//! Beside each journal lies a file that its process holds a lock on. The lock ends with the process however
+//! that ends. A POSIX record lock, because a forked child does not inherit it: with any other kind a
+//! dead parent's journal would stay locked for as long as a child lives.
+//!
+//! The file also says which write was committed last: SQLite takes a cut tail of its log for the end of it, and
+//! what was in the tail would be lost without a word.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+    ptr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
+
+use crate::fork;
+
+/// An owned lock file.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+/// The width of the noted number: it is overwritten in place.
+const DIGITS: usize = 20;
+
+impl Lock {
+    /// Takes the lock at `path`; `None` when a living process holds it, this one included.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        let mut held = held();
+        // A process does not exclude itself from its own record locks, and closing a second handle would release them.
+        if held.contains(path) {
+            return Ok(None);
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        if !try_lock(&file)? || !is_still_there(&file, path) {
+            return Ok(None);
+        }
+        held.insert(path.to_owned());
+        Ok(Some(Self { file, path: path.to_owned() }))
+    }
+
+    /// Notes the last write that was committed.
+    pub fn note(&self, seq: u64) -> io::Result<()> {
+        self.file.write_all_at(format!("{seq:0DIGITS$}\n").as_bytes(), 0)
+    }
+
+    /// The last write that was noted.
+    pub fn noted(&self) -> Option<u64> {
+        let mut digits = [0; DIGITS];
+        self.file.read_exact_at(&mut digits, 0).ok()?;
+        std::str::from_utf8(&digits).ok()?.parse().ok()
+    }
+
+    /// Removes the file: nobody needs to own the journal any more.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        held().remove(&self.path);
+    }
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    let request = libc::flock {
+        l_type: libc::F_WRLCK as _,
+        l_whence: libc::SEEK_SET as _,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+        #[cfg(target_os = "freebsd")]
+        l_sysid: 0,
+    };
+    // SAFETY: the descriptor is open for as long as `file` is borrowed, and `request` is a valid `flock`.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &request) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EAGAIN) => Ok(false),
+        _ => Err(error),
+    }
+}
+
+/// Whether the path still names the file: its last owner may have removed it while we waited for the lock.
+fn is_still_there(file: &File, path: &Path) -> bool {
+    let identity = |data: io::Result<fs::Metadata>| data.ok().map(|data| (data.dev(), data.ino()));
+    let named = identity(fs::metadata(path));
+    named.is_some() && identity(file.metadata()) == named
+}
+
+struct Held {
+    generation: u32,
+    paths: Mutex<HashSet<PathBuf>>,
+}
+
+/// The locks of this process. A forked child starts with none, and with a mutex that nobody holds.
+fn held() -> MutexGuard<'static, HashSet<PathBuf>> {
+    static HELD: AtomicPtr<Held> = AtomicPtr::new(ptr::null_mut());
+    let generation = fork::generation();
+    loop {
+        let current = HELD.load(Ordering::Acquire);
+        // SAFETY: what was stored once is never freed.
+        if let Some(held) = unsafe { current.as_ref() }
+            && held.generation == generation
+        {
+            return held.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+        let new = Box::into_raw(Box::new(Held { generation, paths: Mutex::default() }));
+        let swapped = HELD.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire);
+        if swapped.is_err() {
+            // SAFETY: nobody else has seen it.
+            drop(unsafe { Box::from_raw(new) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_owner_at_a_time_and_the_note_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.lock");
+        let lock = Lock::take(&path).unwrap().unwrap();
+        assert_eq!(lock.noted(), None);
+        lock.note(41).unwrap();
+        lock.note(7).unwrap();
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(lock);
+        let lock = Lock::take(&path).unwrap().unwrap();
+        assert_eq!(lock.noted(), Some(7));
+        lock.remove().unwrap();
+        assert!(!path.exists());
+    }
+}

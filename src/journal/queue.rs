@@ -1,0 +1,520 @@
+//! The journal in memory: a queue of numbered writes, with what is pending for each replica.
+//!
+//! With a file behind it, it is a window on the newest writes: older ones that wait for a replica which is
+//! down are only in the file.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    outcome::{Outcome, Settlement, Status},
+    reason::{Reason, ReasonCode},
+    sql::ReplicaSet,
+    write::{Body, Draft, Write},
+};
+
+/// What a pending write costs beyond its text: its own record and its place in the queue.
+const RECORD_BYTES: usize = size_of::<Write>() + 3 * size_of::<usize>();
+
+/// The most writes kept in memory that are in the file too: enough that replicas which keep up never wait for the disk.
+const WINDOW_WRITES: usize = 20_000;
+
+/// The most bytes of them.
+const WINDOW_BYTES: usize = 32 << 20;
+
+/// How much may be pending before something gives way. What gives way is always the replica that is
+/// furthest behind, never the caller and never a replica that keeps up.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Writes in the journal.
+    pub max_pending_writes: usize,
+    /// Bytes in the journal.
+    pub max_pending_bytes: usize,
+    /// Bytes that a replica has still to get from the journal's file.
+    pub max_journal_bytes: usize,
+    /// For each replica, the writes and the bytes it may be behind.
+    pub max_lag: Vec<Pending>,
+}
+
+/// An amount of pending work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Writes.
+    pub writes: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl std::ops::Add for Pending {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { writes: self.writes + other.writes, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl Pending {
+    fn count(&mut self, write: &Write) {
+        self.writes += 1;
+        self.bytes += write.bytes;
+    }
+
+    fn remove(&mut self, write: &Write) {
+        // What is in a file was counted by another process; a count must not be able to stop this one.
+        self.writes = self.writes.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(write.bytes);
+    }
+
+    fn exceeds(self, limit: Self) -> bool {
+        self.writes > limit.writes || self.bytes > limit.bytes
+    }
+}
+
+/// The queue. A std mutex and not an async one: it is held for less than it takes to switch tasks, and
+/// the caller's thread takes it too.
+#[derive(Debug)]
+pub struct Queue {
+    limits: Limits,
+    /// The last write that may be sent: with a file, one that is in it.
+    sendable: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The writes not settled, and those behind an older one that is not. The first has number `first`.
+    writes: VecDeque<Arc<Write>>,
+    first: u64,
+    total: Pending,
+    /// For each replica, what it has no outcome for.
+    lag: Vec<Pending>,
+    /// The replicas that take writes; the others are detached.
+    attached: ReplicaSet,
+    closed: bool,
+    /// With a file: what is in it.
+    filed: Option<Filed>,
+}
+
+/// What is known of writes that are only in the file.
+#[derive(Debug)]
+struct Filed {
+    /// The last write that is in the file.
+    saved: u64,
+    /// Every write up to this one has its outcome, for each replica.
+    positions: Vec<u64>,
+    /// Writes that are not in the queue but that somebody holds: their outcomes have to reach the same object.
+    held: HashMap<u64, Weak<Write>>,
+    /// How many there may be before the dead among them are removed.
+    max_held: usize,
+}
+
+/// Where a read stopped that found nothing more in memory.
+pub enum Read {
+    /// Everything up to here is none of the replica's business, or was taken.
+    Done(u64),
+    /// The next writes are only in the file, up to the one before this number.
+    Filed(u64),
+}
+
+impl Queue {
+    /// An empty one for as many replicas as `limits` names.
+    pub fn new(limits: Limits) -> Self {
+        let replicas = limits.max_lag.len();
+        let inner = Inner {
+            writes: VecDeque::new(),
+            first: 1,
+            total: Pending::default(),
+            lag: vec![Pending::default(); replicas],
+            attached: (0..replicas).map(|i| 1 << i).sum(),
+            closed: false,
+            filed: None,
+        };
+        Self { limits, sendable: AtomicU64::new(u64::MAX), inner: Mutex::new(inner) }
+    }
+
+    /// One in front of a file that holds the writes up to number `last`, of which each replica lacks what `lag` says
+    /// and is past `positions`.
+    pub fn filed(limits: Limits, last: u64, lag: Vec<Pending>, positions: Vec<u64>) -> Self {
+        let mut queue = Self::new(limits);
+        queue.sendable = AtomicU64::new(last);
+        let inner = queue.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        inner.first = last + 1;
+        inner.lag = lag;
+        inner.filed = Some(Filed { saved: last, positions, held: HashMap::new(), max_held: 1_024 });
+        queue
+    }
+
+    /// Numbers and keeps a write. Second comes the set of replicas that have to be detached for it.
+    pub fn append(&self, draft: Draft) -> (Arc<Write>, ReplicaSet) {
+        let bytes = RECORD_BYTES + draft.body.size();
+        let submitted = Instant::now();
+        let mut inner = self.inner();
+        let body = match draft.body {
+            body if bytes <= self.limits.max_pending_bytes => body,
+            _ => Body::Unsendable(Box::new(self.overflow(bytes))),
+        };
+        let bytes = if matches!(body, Body::Unsendable(_)) { RECORD_BYTES } else { bytes };
+        let write = Arc::new(Write {
+            seq: inner.last() + 1,
+            submitted,
+            body,
+            expected: draft.expected,
+            bytes,
+            targets: draft.targets,
+            settlement: Settlement::new(draft.targets),
+        });
+        let absent = if inner.closed { draft.targets } else { draft.targets & !inner.attached };
+        if absent != 0 {
+            settle_absent(&write, absent, inner.closed);
+        }
+        let full = inner.push(&write, &self.limits);
+        (write, full)
+    }
+
+    fn overflow(&self, bytes: usize) -> Reason {
+        let limit = self.limits.max_pending_bytes;
+        Reason::new(
+            ReasonCode::Overflow,
+            format!(
+                "the write takes {bytes} bytes, more than max_pending_bytes={limit}; raise it or split the write"
+            ),
+        )
+    }
+
+    /// The next writes for `replica` after number `position`, as long as `take` accepts them. What it ends with is the
+    /// number of the last write looked at and passed over, or `position`: everything up to there that comes before the
+    /// first write taken does not concern the replica.
+    pub fn read_after(&self, position: u64, replica: u8, mut take: impl FnMut(&Arc<Write>) -> bool) -> Read {
+        let inner = self.inner();
+        if inner.filed.is_some() && position + 1 < inner.first {
+            return Read::Filed(inner.first);
+        }
+        let sendable = self.sendable.load(Ordering::Acquire);
+        // What is gone from the front is settled everywhere.
+        let mut passed = position.max(inner.first - 1);
+        let start = position.saturating_add(1).saturating_sub(inner.first) as usize;
+        for write in inner.writes.range(start.min(inner.writes.len())..) {
+            if write.seq > sendable {
+                break;
+            }
+            if write.settlement.open() & (1 << replica) != 0 {
+                if !take(write) {
+                    break;
+                }
+            } else if passed + 1 == write.seq {
+                passed = write.seq;
+            }
+        }
+        Read::Done(passed)
+    }
+
+    /// The one object for a write that was read from the file: the outcomes of all replicas go there.
+    pub fn share(&self, write: Write) -> Arc<Write> {
+        let mut inner = self.inner();
+        let Some(filed) = &mut inner.filed else { return Arc::new(write) };
+        if let Some(known) = filed.held.get(&write.seq).and_then(Weak::upgrade) {
+            return known;
+        }
+        // Since it was read, a replica may have got past it.
+        let write =
+            Write { settlement: Settlement::new(write.settlement.open() & filed.open(write.seq)), ..write };
+        let write = Arc::new(write);
+        filed.hold(&write);
+        write
+    }
+
+    /// The replicas that have no outcome for a write that is only in the file.
+    pub fn open_in_file(&self, seq: u64) -> ReplicaSet {
+        self.inner().filed.as_ref().map_or(0, |filed| filed.open(seq))
+    }
+
+    /// The newest write that is open for `replica`, among those in memory.
+    pub fn last_open(&self, replica: u8) -> Option<Arc<Write>> {
+        let inner = self.inner();
+        let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
+        if inner.lag[usize::from(replica)].writes == 0 {
+            None
+        } else {
+            inner.writes.iter().rev().find(open).cloned()
+        }
+    }
+
+    /// Whether there is something to send, or to pass over, after number `position`.
+    pub fn has_after(&self, position: u64) -> bool {
+        self.last().min(self.sendable.load(Ordering::Acquire)) > position
+    }
+
+    /// The number of the last write appended; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.inner().last()
+    }
+
+    /// The first writes after number `after`, which are not in the file.
+    pub fn unsaved(&self, after: u64, count: usize) -> Vec<Arc<Write>> {
+        let inner = self.inner();
+        let start = (after + 1).saturating_sub(inner.first) as usize;
+        inner.writes.range(start.min(inner.writes.len())..).take(count).cloned().collect()
+    }
+
+    /// Notes that the file holds everything up to number `seq`.
+    pub fn saved(&self, seq: u64) {
+        let mut inner = self.inner();
+        if let Some(filed) = &mut inner.filed {
+            filed.saved = seq;
+        }
+        self.sendable.fetch_max(seq, Ordering::AcqRel);
+        let released = inner.release();
+        drop(inner);
+        drop(released);
+    }
+
+    /// Every write up to this one has its outcome on `replica`, as far as is known without looking.
+    pub fn position(&self, replica: u8) -> u64 {
+        let inner = self.inner();
+        inner.filed.as_ref().map_or(inner.first - 1, |filed| filed.positions[usize::from(replica)])
+    }
+
+    /// Every write up to this one has its outcome on every replica.
+    pub fn floor(&self) -> u64 {
+        let inner = self.inner();
+        let positions = inner.filed.iter().flat_map(|filed| filed.positions.iter().copied());
+        positions.min().unwrap_or(0).min(inner.last())
+    }
+
+    /// Lets go what cannot be put into the file: it is sent from memory.
+    pub fn send_unsaved(&self) {
+        self.sendable.fetch_max(self.last(), Ordering::AcqRel);
+    }
+
+    /// Notes that `replica` has an outcome for everything up to number `position`.
+    pub fn acknowledge(&self, replica: u8, position: u64) {
+        let mut inner = self.inner();
+        if let Some(filed) = &mut inner.filed {
+            filed.positions[usize::from(replica)] = position;
+        }
+    }
+
+    /// Records outcomes and drops what is settled everywhere. Both under the lock, so that who was waiting for an outcome
+    /// finds the numbers as they should be; and in small steps, so that no caller waits for the lock.
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = (Arc<Write>, Outcome)>) {
+        const STEP: usize = 32;
+        let mut outcomes = outcomes.into_iter().peekable();
+        while outcomes.peek().is_some() {
+            let step: Vec<_> = outcomes.by_ref().take(STEP).collect();
+            let mut inner = self.inner();
+            for (write, outcome) in &step {
+                let replica = usize::from(outcome.replica);
+                if write.settlement.open() & (1 << replica) != 0 {
+                    inner.lag[replica].remove(write);
+                    write.settlement.settle(outcome.clone());
+                }
+            }
+            let settled = inner.release();
+            drop(inner);
+            // Freed outside the lock.
+            drop(settled);
+        }
+    }
+
+    /// Settles with `reason` all that is open for `replica` up to number `through`. How many there were.
+    pub fn settle_all(&self, replica: u8, through: u64, reason: &Reason) -> usize {
+        let (open, before) = {
+            let inner = self.inner();
+            let open =
+                |write: &Arc<Write>| write.seq <= through && write.settlement.open() & (1 << replica) != 0;
+            let held = inner.filed.iter().flat_map(|filed| filed.held.values()).filter_map(Weak::upgrade);
+            let writes = held.chain(inner.writes.iter().cloned()).filter(open).collect::<Vec<_>>();
+            (writes, inner.lag[usize::from(replica)].writes)
+        };
+        self.settle(open.into_iter().map(|write| {
+            let outcome = rejected(&write, replica, reason.clone());
+            (write, outcome)
+        }));
+        let mut inner = self.inner();
+        if inner.filed.is_some() {
+            // What was only in the file, and held by nobody, has gone with it.
+            inner.lag[usize::from(replica)] = inner.lag_in_memory(replica);
+        }
+        before - inner.lag[usize::from(replica)].writes.min(before)
+    }
+
+    /// Wakes whoever waits for writes that this process will not settle: they stay in the file.
+    pub fn abandon(&self) {
+        let open: Vec<_> = {
+            let inner = self.inner();
+            let held = inner.filed.iter().flat_map(|filed| filed.held.values()).filter_map(Weak::upgrade);
+            held.chain(inner.writes.iter().cloned()).collect()
+        };
+        open.iter().for_each(|write| write.settlement.abandon());
+    }
+
+    /// From now on writes are settled at once for `replica` as detached.
+    pub fn detach(&self, replica: u8) {
+        self.inner().attached &= !(1 << replica);
+    }
+
+    /// Takes writes for `replica` again, from the next one on. The number of the last write before it.
+    pub fn attach(&self, replica: u8) -> u64 {
+        let mut inner = self.inner();
+        inner.attached |= 1 << replica;
+        inner.last()
+    }
+
+    /// From now on writes are settled at once as not accepted.
+    pub fn close(&self) {
+        self.inner().closed = true;
+    }
+
+    /// What is in the journal. With a file, its bytes are those that the replica furthest behind waits for.
+    pub fn total(&self) -> Pending {
+        let inner = self.inner();
+        let Some(filed) = &inner.filed else { return inner.total };
+        let behind = |(lag, position): (&Pending, &u64)| {
+            if lag.writes == 0 { 0 } else { inner.last().saturating_sub(*position) as usize }
+        };
+        Pending {
+            writes: inner.lag.iter().zip(&filed.positions).map(behind).max().unwrap_or(0),
+            bytes: inner.lag.iter().map(|lag| lag.bytes).max().unwrap_or(0),
+        }
+    }
+
+    /// What `replica` has no outcome for.
+    pub fn lag(&self, replica: u8) -> Pending {
+        self.inner().lag[usize::from(replica)]
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Poisoned is not torn: nothing in here panics between two changes that belong together.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, write: &Arc<Write>, limits: &Limits) -> ReplicaSet {
+        let open = write.settlement.open();
+        self.writes.push_back(Arc::clone(write));
+        self.total.count(write);
+        let mut full = 0;
+        for replica in replicas_in(open) {
+            let lag = &mut self.lag[replica];
+            lag.count(write);
+            if lag.exceeds(limits.max_lag[replica]) {
+                full |= 1 << replica;
+            }
+        }
+        if open == 0 {
+            drop(self.release());
+        }
+        let limit = Pending { writes: limits.max_pending_writes, bytes: limits.max_pending_bytes };
+        let filed = self.lag.iter().map(|lag| lag.bytes).max().unwrap_or(0);
+        if full == 0 && (self.total.exceeds(limit) || filed > limits.max_journal_bytes) {
+            full = self.furthest_behind();
+        }
+        self.attached &= !full;
+        full
+    }
+
+    /// The replica that the oldest write waits for and that has most to catch up on.
+    fn furthest_behind(&self) -> ReplicaSet {
+        let open = match &self.filed {
+            Some(_) => replicas_with(&self.lag, |lag| lag.writes > 0),
+            None => self.writes.front().map_or(0, |write| write.settlement.open()),
+        };
+        let most = replicas_in(open & self.attached).max_by_key(|&replica| self.lag[replica].bytes);
+        most.map_or(0, |replica| 1 << replica)
+    }
+
+    fn last(&self) -> u64 {
+        self.first + self.writes.len() as u64 - 1
+    }
+
+    fn lag_in_memory(&self, replica: u8) -> Pending {
+        let mut lag = Pending::default();
+        let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
+        self.writes.iter().filter(open).for_each(|write| lag.count(write));
+        lag
+    }
+
+    /// Takes from the front what needs not be in memory.
+    fn release(&mut self) -> Vec<Arc<Write>> {
+        let saved = self.filed.as_ref().map_or(u64::MAX, |filed| filed.saved);
+        let mut released = Vec::new();
+        while let Some(write) = self.writes.front() {
+            let settled = write.settlement.is_settled();
+            let outside = self.writes.len() > WINDOW_WRITES || self.total.bytes > WINDOW_BYTES;
+            if write.seq > saved || !(settled || self.filed.is_some() && outside) {
+                break;
+            }
+            self.total.remove(write);
+            self.first += 1;
+            if let (false, Some(filed)) = (settled, &mut self.filed)
+                && Arc::strong_count(write) > 1
+            {
+                filed.hold(write);
+            }
+            released.extend(self.writes.pop_front());
+        }
+        if self.writes.is_empty() && self.writes.capacity() > 4_096 {
+            self.writes.shrink_to(1_024);
+        }
+        released
+    }
+}
+
+impl Filed {
+    fn open(&self, seq: u64) -> ReplicaSet {
+        replicas_with(&self.positions, |&position| position < seq)
+    }
+
+    fn hold(&mut self, write: &Arc<Write>) {
+        self.held.insert(write.seq, Arc::downgrade(write));
+        if self.held.len() > self.max_held {
+            self.held.retain(|_, write| write.strong_count() > 0);
+            self.max_held = 2 * self.held.len() + 1_024;
+        }
+    }
+}
+
+fn replicas_with<T>(values: &[T], test: impl Fn(&T) -> bool) -> ReplicaSet {
+    values.iter().enumerate().filter(|(_, value)| test(value)).map(|(at, _)| 1 << at).sum()
+}
+
+/// The replicas in a set, by index.
+pub fn replicas_in(mut set: ReplicaSet) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let replica = set.trailing_zeros() as usize;
+        set &= set.wrapping_sub(1);
+        (replica < 64).then_some(replica)
+    })
+}
+
+/// The outcome of a write that no request will carry any more.
+fn rejected(write: &Write, replica: u8, reason: Reason) -> Outcome {
+    Outcome { replica, status: Status::Rejected(reason), attempts: 0, latency: write.submitted.elapsed() }
+}
+
+fn settle_absent(write: &Write, absent: ReplicaSet, closed: bool) {
+    let reason = if closed {
+        Reason::new(ReasonCode::Closed, "the replicator was closed before this write")
+    } else {
+        Reason::new(
+            ReasonCode::Detached,
+            "the replica was detached before this write; sync it anew, then resume it",
+        )
+    };
+    for replica in replicas_in(absent) {
+        let outcome = Outcome {
+            replica: replica as u8,
+            status: Status::Rejected(reason.clone()),
+            attempts: 0,
+            latency: Duration::ZERO,
+        };
+        write.settlement.settle(outcome);
+    }
+}

@@ -1,0 +1,587 @@
+//! A journal's file: all SQL that is run on it.
+//!
+//! SQLite, in WAL mode. One connection, used by one thread at a time, in the one process that owns the file.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::{
+    body,
+    cursor::{Cursor, State},
+    letter::{DeadLetter, LetterKey},
+    queue::Pending,
+};
+use crate::{
+    config::Durability,
+    outcome::Settlement,
+    reason::{Reason, ReasonCode},
+    sql::ReplicaSet,
+    write::Write,
+};
+
+/// The number in the file's header that says it is a journal of ours: "aftq".
+const APPLICATION_ID: i32 = 0x6166_7471;
+
+/// The version of the tables below. A newer one is refused, an older one would be converted here.
+const VERSION: i32 = 1;
+
+/// `body` holds the statement's text where `many` is 0 and JSON where it is 1. `sum` is a CRC-32 of it: SQLite has no
+/// check sums in its pages, and a flipped bit must not reach a replica as SQL.
+const SCHEMA: &str = "
+CREATE TABLE origin (id TEXT NOT NULL, created REAL NOT NULL, last INTEGER NOT NULL);
+CREATE TABLE replicas (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE TABLE writes (seq INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, targets INTEGER NOT NULL, expected INTEGER,
+    submitted REAL NOT NULL, many INTEGER NOT NULL, sum INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, replica TEXT NOT NULL, origin TEXT NOT NULL, seq INTEGER NOT NULL,
+    code TEXT NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL, time REAL NOT NULL, expected INTEGER,
+    body TEXT NOT NULL, UNIQUE (replica, origin, seq));
+";
+
+/// The position of a replica that gets nothing of this journal any more.
+pub const NOTHING_MORE: u64 = i64::MAX as u64;
+
+/// What can go wrong with the file.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says so.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// It was made, and nothing was ever put into it.
+    #[error("it is empty")]
+    Empty,
+    /// What it holds cannot be ours, or not any more.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The open file.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    origin: String,
+    /// For each replica of the settings, its bit in the file.
+    bits: Vec<u8>,
+    /// Whether the bits are the indices, so that sets need no translation.
+    same: bool,
+}
+
+/// What a file that was found holds.
+#[derive(Debug)]
+pub struct Found {
+    /// The last write that was ever in it.
+    pub last: u64,
+    /// How far each replica is, in the order of the settings.
+    pub cursors: Vec<Cursor>,
+    /// What each still has to get.
+    pub lag: Vec<Pending>,
+    /// Replicas that are not among the settings any more, and how many writes were pending for them.
+    pub gone: Vec<(String, usize)>,
+}
+
+impl Store {
+    /// Creates the file of a new origin.
+    pub fn create(path: &Path, origin: &str, durability: Durability) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = connect(path, flags, durability)?;
+        connection.execute_batch(&format!(
+            "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
+        ))?;
+        connection.execute("INSERT INTO origin VALUES (?1, ?2, 0)", params![origin, now()])?;
+        // The header goes to the main file, where it can be read without opening the database.
+        connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
+        Ok(Self { connection, origin: origin.into(), bits: Vec::new(), same: true })
+    }
+
+    /// Opens a file that was found. Nothing is written before it is known to be ours.
+    pub fn open(path: &Path, durability: Durability) -> Result<Self> {
+        inspect_header(path)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
+        let origin = connection
+            .query_row("SELECT id FROM origin", [], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
+        Ok(Self { connection, origin, bits: Vec::new(), same: true })
+    }
+
+    /// Whose writes it holds.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// When it was created, in seconds since 1970.
+    pub fn created(&self) -> Result<f64> {
+        Ok(self.connection.query_row("SELECT created FROM origin", [], |row| row.get(0))?)
+    }
+
+    /// Gives each replica of the settings its bit, and reads how far each is.
+    pub fn match_replicas(&mut self, names: &[&str]) -> Result<Found> {
+        let known = self.known_replicas()?;
+        let mut next = known.iter().map(|(bit, _)| bit + 1).max().unwrap_or(0);
+        let mut bits = Vec::new();
+        for name in names {
+            let bit = match known.iter().find(|(_, known)| known == name) {
+                Some(&(bit, _)) => bit,
+                None => {
+                    self.connection
+                        .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, ?3, '{}')")?
+                        .execute(params![next, name, self.last()? as i64])?;
+                    next += 1;
+                    next - 1
+                }
+            };
+            if bit >= 64 {
+                return Err(StoreError::Damaged("it names more than 64 replicas".into()));
+            }
+            bits.push(bit);
+        }
+        self.same = bits.iter().enumerate().all(|(index, &bit)| index == usize::from(bit));
+        self.bits = bits;
+        let gone = known.into_iter().filter(|(_, name)| !names.contains(&name.as_str()));
+        let gone = gone.map(|(bit, name)| Ok((name, self.lag_of_bit(bit)?.writes)));
+        let gone = gone.filter(|gone| !matches!(gone, Ok((_, 0)))).collect::<Result<_>>()?;
+        let cursors = (0..names.len()).map(|index| self.cursor(index)).collect::<Result<_>>()?;
+        let lag = self.bits.iter().map(|&bit| self.lag_of_bit(bit)).collect::<Result<_>>()?;
+        Ok(Found { last: self.last()?, cursors, lag, gone })
+    }
+
+    fn known_replicas(&self) -> Result<Vec<(u8, String)>> {
+        let mut statement = self.connection.prepare_cached("SELECT bit, name FROM replicas ORDER BY bit")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    fn lag_of_bit(&self, bit: u8) -> Result<Pending> {
+        let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM writes WHERE targets & (1 << ?1) \
+                   AND seq > (SELECT position FROM replicas WHERE bit = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([bit], |row| {
+            Ok(Pending { writes: row.get::<_, i64>(0)? as usize, bytes: row.get::<_, i64>(1)? as usize })
+        })?)
+    }
+
+    /// The last write that was ever in it.
+    pub fn last(&self) -> Result<u64> {
+        let sql = "SELECT max(last, (SELECT coalesce(max(seq), 0) FROM writes)) FROM origin";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| Ok(row.get::<_, i64>(0)? as u64))?)
+    }
+
+    /// Appends writes, and removes the dead letters they replay.
+    pub fn insert<'a>(
+        &mut self,
+        writes: impl IntoIterator<Item = &'a Write>,
+        replayed: &[LetterKey],
+    ) -> Result<()> {
+        self.begin()?;
+        let result = self.insert_rows(writes).and_then(|()| self.delete_letters(replayed).map(drop));
+        self.end(result)
+    }
+
+    fn insert_rows<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) -> Result<()> {
+        let sql = "INSERT INTO writes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for write in writes {
+            let json;
+            let (many, text) = match body::plain(&write.body, write.targets) {
+                Some(sql) => (false, sql),
+                None => {
+                    json = body::to_json(&write.body, |set| self.to_file(set));
+                    (true, json.as_str())
+                }
+            };
+            statement.execute(params![
+                write.seq as i64,
+                write.bytes as i64,
+                self.to_file(write.targets) as i64,
+                write.expected,
+                now() - write.submitted.elapsed().as_secs_f64(),
+                many,
+                crc32fast::hash(text.as_bytes()),
+                text,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// The writes after number `after` and before number `before`, at most `count`, without a gap. `open` are the
+    /// replicas that a write of a number is still open for.
+    pub fn load(
+        &self,
+        after: u64,
+        before: u64,
+        count: usize,
+        open: impl Fn(u64) -> ReplicaSet,
+    ) -> Result<Vec<Write>> {
+        let sql = "SELECT seq, bytes, targets, expected, submitted, many, sum, body FROM writes \
+                   WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![after as i64, before as i64, count as i64])?;
+        let mut writes = Vec::new();
+        let mut expected = after + 1;
+        while let Some(row) = rows.next()? {
+            let write = self.read_write(row, &open)?;
+            if write.seq != expected {
+                return Err(missing(expected, write.seq - 1));
+            }
+            expected += 1;
+            writes.push(write);
+        }
+        if writes.is_empty() {
+            return Err(missing(after + 1, before - 1));
+        }
+        Ok(writes)
+    }
+
+    fn read_write(&self, row: &Row<'_>, open: impl Fn(u64) -> ReplicaSet) -> Result<Write> {
+        let seq = row.get::<_, i64>(0)? as u64;
+        let targets = self.to_here(row.get::<_, i64>(2)? as u64);
+        let text = row.get_ref(7)?.as_str().map_err(|_| damaged(seq))?;
+        if crc32fast::hash(text.as_bytes()) != row.get::<_, u32>(6)? {
+            return Err(damaged(seq));
+        }
+        let body = if row.get(5)? {
+            body::from_json(text, |set| self.to_here(set)).ok_or_else(|| damaged(seq))?
+        } else {
+            body::from_plain(text, targets)
+        };
+        Ok(Write {
+            seq,
+            submitted: instant(row.get(4)?),
+            body,
+            expected: row.get(3)?,
+            bytes: row.get::<_, i64>(1)? as usize,
+            targets,
+            settlement: Settlement::new(targets & open(seq)),
+        })
+    }
+
+    /// The number of the newest write for replica number `index`.
+    pub fn newest_for(&self, index: usize) -> Result<Option<u64>> {
+        let sql = "SELECT seq FROM writes WHERE targets & (1 << ?1) ORDER BY seq DESC LIMIT 1";
+        let seq =
+            self.connection.prepare_cached(sql)?.query_row([self.bits[index]], |row| row.get::<_, i64>(0));
+        Ok(seq.optional()?.map(|seq| seq as u64))
+    }
+
+    /// When the first write after number `position` was handed over that is for replica number `index`.
+    pub fn oldest_for(&self, index: usize, position: u64) -> Result<Option<Instant>> {
+        let sql = "SELECT submitted FROM writes WHERE seq > ?2 AND targets & (1 << ?1) ORDER BY seq LIMIT 1";
+        let params = params![self.bits[index], position.min(NOTHING_MORE) as i64];
+        let at = self.connection.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
+        Ok(at.map(instant))
+    }
+
+    fn cursor(&self, index: usize) -> Result<Cursor> {
+        let sql = "SELECT position, state FROM replicas WHERE bit = ?1";
+        let (position, state): (i64, String) = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([self.bits[index]], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let state = serde_json::from_str::<State>(&state)
+            .map_err(|error| StoreError::Damaged(format!("how far a replica is cannot be read: {error}")))?;
+        Ok(Cursor { position: position as u64, state })
+    }
+
+    /// Keeps how far a replica is.
+    pub fn save_cursor(&self, index: usize, cursor: &Cursor) -> Result<()> {
+        let state = serde_json::to_string(&cursor.state).unwrap_or_default();
+        let sql = "UPDATE replicas SET position = ?2, state = ?3 WHERE bit = ?1";
+        let position = cursor.position.min(NOTHING_MORE) as i64;
+        self.connection.prepare_cached(sql)?.execute(params![self.bits[index], position, state])?;
+        Ok(())
+    }
+
+    /// Removes up to `count` writes that every replica is past. How many there were, and the number of the last that is
+    /// gone.
+    pub fn collect(&mut self, count: usize) -> Result<(usize, u64)> {
+        self.begin()?;
+        let result = self.collect_rows(count);
+        self.end(result)
+    }
+
+    fn collect_rows(&self, count: usize) -> Result<(usize, u64)> {
+        // The last number has to outlive its row: numbers are never given twice.
+        let last = self.last()?;
+        self.connection
+            .prepare_cached("UPDATE origin SET last = ?1 WHERE last < ?1")?
+            .execute([last as i64])?;
+        let sql = "DELETE FROM writes WHERE seq <= (SELECT min(position) FROM replicas) \
+                   AND seq < (SELECT min(seq) FROM writes) + ?1";
+        let removed = self.connection.prepare_cached(sql)?.execute([count as i64])?;
+        let first: Option<i64> =
+            self.connection.prepare_cached("SELECT min(seq) FROM writes")?.query_row([], |row| row.get(0))?;
+        Ok((removed, first.map_or(last, |first| first as u64 - 1)))
+    }
+
+    /// Keeps a rejected write, together with how far its replica is then.
+    pub fn bury(&mut self, letter: &DeadLetter, index: usize, cursor: &Cursor) -> Result<()> {
+        self.begin()?;
+        let result = self.insert_letter(letter).and_then(|()| self.save_cursor(index, cursor));
+        self.end(result)
+    }
+
+    fn insert_letter(&self, letter: &DeadLetter) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO dead_letters \
+                   (replica, origin, seq, code, message, attempts, time, expected, body) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let DeadLetter { key, reason, attempts, time, expected, body } = letter;
+        self.connection.prepare_cached(sql)?.execute(params![
+            key.replica,
+            key.origin,
+            key.seq as i64,
+            reason.code.as_str(),
+            &*reason.message,
+            attempts,
+            time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            expected,
+            body::to_json(body, |_| 0),
+        ])?;
+        Ok(())
+    }
+
+    /// Takes over dead letters of another journal. Those it has already stay as they are.
+    pub fn insert_letters(&mut self, letters: &[DeadLetter]) -> Result<()> {
+        self.begin()?;
+        let result = letters.iter().try_for_each(|letter| self.insert_letter(letter));
+        self.end(result)
+    }
+
+    /// The dead letters, oldest first.
+    pub fn letters(&self) -> Result<Vec<DeadLetter>> {
+        let sql = "SELECT replica, origin, seq, code, message, attempts, time, expected, body \
+                   FROM dead_letters ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut letters = Vec::new();
+        while let Some(row) = rows.next()? {
+            letters.push(read_letter(row)?);
+        }
+        Ok(letters)
+    }
+
+    /// Removes dead letters. How many of them were there.
+    pub fn delete_letters(&self, keys: &[LetterKey]) -> Result<usize> {
+        let sql = "DELETE FROM dead_letters WHERE replica = ?1 AND origin = ?2 AND seq = ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut count = 0;
+        for key in keys {
+            count += statement.execute(params![key.replica, key.origin, key.seq as i64])?;
+        }
+        Ok(count)
+    }
+
+    /// Removes the oldest dead letters beyond `max`. How many there were.
+    pub fn drop_letters(&self, max: usize) -> Result<usize> {
+        let sql = "DELETE FROM dead_letters WHERE id <= (SELECT id FROM dead_letters ORDER BY id DESC LIMIT 1 OFFSET ?1)";
+        Ok(self.connection.prepare_cached(sql)?.execute([max as i64])?)
+    }
+
+    /// Gives no number up to `seq` again.
+    pub fn skip_to(&self, seq: u64) -> Result<()> {
+        self.connection.execute("UPDATE origin SET last = ?1", [seq as i64])?;
+        Ok(())
+    }
+
+    /// Whether nothing in it is of any use any more.
+    pub fn is_spent(&self) -> Result<bool> {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM dead_letters) \
+                   AND NOT EXISTS (SELECT 1 FROM writes WHERE seq > (SELECT min(position) FROM replicas)) \
+                   AND NOT EXISTS (SELECT 1 FROM replicas WHERE json_extract(state, '$.stopped') IS NOT NULL)";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Gives room of removed writes back to the file system, a part at a time.
+    pub fn shrink(&self) -> Result<()> {
+        Ok(self.connection.execute_batch("PRAGMA incremental_vacuum(256)")?)
+    }
+
+    /// Closes the file with everything in its main part.
+    pub fn close(self) {
+        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        let _ = self.connection.close();
+    }
+
+    fn begin(&self) -> Result<()> {
+        Ok(self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)?)
+    }
+
+    fn end<T>(&self, result: Result<T>) -> Result<T> {
+        let ended = match &result {
+            Ok(_) => self.connection.prepare_cached("COMMIT")?.execute([]),
+            Err(_) => Ok(0),
+        };
+        if (result.is_err() || ended.is_err()) && !self.connection.is_autocommit() {
+            // What failed may have ended the transaction already.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        ended?;
+        result
+    }
+
+    fn to_file(&self, set: ReplicaSet) -> ReplicaSet {
+        if self.same {
+            return set;
+        }
+        let bits = self.bits.iter().enumerate();
+        bits.filter(|(index, _)| set & (1 << index) != 0).map(|(_, bit)| 1 << bit).sum()
+    }
+
+    fn to_here(&self, set: ReplicaSet) -> ReplicaSet {
+        let bits = self.bits.iter().enumerate();
+        bits.filter(|(_, bit)| set & (1 << **bit) != 0).map(|(index, _)| 1 << index).sum()
+    }
+}
+
+fn read_letter(row: &Row<'_>) -> Result<DeadLetter> {
+    let seq = row.get::<_, i64>(2)? as u64;
+    let code = ReasonCode::named(&row.get::<_, String>(3)?).ok_or_else(|| damaged(seq))?;
+    let body = body::from_json(row.get_ref(8)?.as_str().map_err(|_| damaged(seq))?, |_| 0);
+    Ok(DeadLetter {
+        key: LetterKey { replica: row.get(0)?, origin: row.get(1)?, seq },
+        reason: Reason::new(code, row.get::<_, String>(4)?),
+        attempts: row.get(5)?,
+        time: UNIX_EPOCH + Duration::try_from_secs_f64(row.get(6)?).unwrap_or_default(),
+        expected: row.get(7)?,
+        body: body.ok_or_else(|| damaged(seq))?,
+    })
+}
+
+/// Says what a file is before anything is done to it: opening it with SQLite may change it.
+/// The header: <https://www.sqlite.org/fileformat2.html#the_database_header>.
+pub fn inspect_header(path: &Path) -> Result<()> {
+    let mut header = [0; 100];
+    let read = std::fs::File::open(path).and_then(|mut file| read_up_to(&mut file, &mut header));
+    let length = read.map_err(|error| StoreError::Damaged(error.to_string()))?;
+    if length == 0 {
+        return Err(StoreError::Empty);
+    }
+    if length < header.len() || !header.starts_with(b"SQLite format 3\0") {
+        return Err(StoreError::Damaged("it is not a SQLite database".into()));
+    }
+    let number = |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let (version, application) = (number(60), number(68));
+    match application {
+        APPLICATION_ID => {}
+        // Our own, of a process that ended while it made it.
+        0 if version == 0 && number(40) == 0 => return Err(StoreError::Empty),
+        _ => {
+            return Err(StoreError::Damaged(
+                "it is a SQLite database, but not a journal of afterquery".into(),
+            ));
+        }
+    }
+    if version > VERSION {
+        return Err(StoreError::Damaged(format!(
+            "it has format {version}, and this version of afterquery reads formats up to {VERSION}; deliver it with the \
+             version that wrote it, or a newer one"
+        )));
+    }
+    Ok(())
+}
+
+fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..])? {
+            0 => break,
+            n => length += n,
+        }
+    }
+    Ok(length)
+}
+
+fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // A user who looks into the file with another tool may hold a lock for a moment.
+    connection.busy_timeout(Duration::from_secs(5))?;
+    let sync = if durability == Durability::Disk { "FULL" } else { "NORMAL" };
+    connection.execute_batch(&format!(
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; \
+         PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=2000; PRAGMA cell_size_check=ON"
+    ))?;
+    Ok(connection)
+}
+
+fn damaged(seq: u64) -> StoreError {
+    StoreError::Damaged(format!("what it holds of write {seq} is not what was put in"))
+}
+
+fn missing(first: u64, last: u64) -> StoreError {
+    StoreError::Damaged(format!("writes {first} to {last} are missing from it"))
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A time of day as a moment of this process. One in the future, after a clock was set back, is now.
+fn instant(seconds: f64) -> Instant {
+    let now_instant = Instant::now();
+    let ago = Duration::try_from_secs_f64(now() - seconds).unwrap_or_default();
+    now_instant.checked_sub(ago).unwrap_or(now_instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(seq: u64, sql: &str) -> Write {
+        Write {
+            seq,
+            submitted: Instant::now(),
+            body: body::from_plain(sql, 0b11),
+            expected: Some(1),
+            bytes: 100,
+            targets: 0b11,
+            settlement: Settlement::new(0b11),
+        }
+    }
+
+    fn store(directory: &Path) -> Store {
+        Store::create(&directory.join("a.journal"), "a", Durability::Process).unwrap()
+    }
+
+    #[test]
+    fn what_is_inserted_is_loaded_and_collected_once_all_are_past_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(directory.path());
+        store.match_replicas(&["one", "two"]).unwrap();
+        let writes: Vec<_> = (1..=5).map(|seq| write(seq, "SELECT 'é'")).collect();
+        store.insert(&writes, &[]).unwrap();
+        let loaded = store.load(1, 5, 10, |_| 0b10).unwrap();
+        assert_eq!(loaded.iter().map(|w| w.seq).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(loaded[0].body, writes[1].body);
+        assert_eq!(loaded[0].settlement.open(), 0b10);
+        store.save_cursor(0, &Cursor { position: 4, ..Cursor::default() }).unwrap();
+        assert_eq!(store.collect(10).unwrap(), (0, 0));
+        store.save_cursor(1, &Cursor { position: 5, ..Cursor::default() }).unwrap();
+        assert_eq!(store.collect(3).unwrap(), (3, 3));
+        assert_eq!(store.collect(3).unwrap(), (1, 4));
+        assert!(store.load(2, 5, 10, |_| 1).is_err());
+        assert_eq!(store.last().unwrap(), 5);
+        assert!(!store.is_spent().unwrap());
+        store.save_cursor(0, &Cursor { position: 5, ..Cursor::default() }).unwrap();
+        assert_eq!(store.collect(3).unwrap(), (1, 5));
+        assert!(store.is_spent().unwrap());
+        assert_eq!(store.last().unwrap(), 5);
+    }
+
+    #[test]
+    fn replicas_keep_their_bits_when_the_settings_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        let mut first = store(directory.path());
+        first.match_replicas(&["one", "two"]).unwrap();
+        first.insert(&[write(1, "x")], &[]).unwrap();
+        first.close();
+        let mut again = Store::open(&path, Durability::Process).unwrap();
+        let found = again.match_replicas(&["three", "two"]).unwrap();
+        assert_eq!(found.gone, [("one".to_owned(), 1)]);
+        assert_eq!(found.lag.iter().map(|lag| lag.writes).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(again.load(0, 2, 9, |_| !0).unwrap()[0].targets, 0b10);
+    }
+}

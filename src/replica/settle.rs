@@ -1,0 +1,208 @@
+//! From what is proven to outcomes: what is applied, what is given up, and where that is kept.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use super::{
+    delivery::MAX_BATCH_WRITES,
+    status::{Activity, Status},
+    task::Task,
+};
+use crate::{
+    config::OnReject,
+    journal::{DeadLetter, LetterKey},
+    outcome::{self, Outcome},
+    reason::{Reason, ReasonCode},
+    shared::Level,
+    wire::{Row, applied_changes},
+    write::{Body, Write},
+};
+
+impl Task {
+    /// Settles what the row proves applied and takes the row as the new standing. How many writes that were.
+    pub(super) fn confirm(&mut self, row: &Row, id: u64) -> usize {
+        // A write of which an earlier text applied a part has only some of its changes counted here.
+        let partial = self.delivery.step > 0;
+        let applied = self.writes_through(row.seq);
+        let changes = applied_changes(&row.changes).chain(std::iter::repeat(None));
+        let outcome = |(at, (write, changes)): (usize, (Arc<Write>, Option<i64>))| {
+            let changes = changes.filter(|_| at > 0 || !partial);
+            let outcome = self.fulfilled(&write, changes);
+            (write, outcome)
+        };
+        let outcomes: Vec<_> = applied.into_iter().zip(changes).enumerate().map(outcome).collect();
+        let count = outcomes.len();
+        Status::count(&self.status().fulfilled, count as u64);
+        self.delivery.standing = Some(row.standing(id));
+        self.delivery.step = row.step;
+        // No other text can run any more: each expects a row that is gone.
+        self.delivery.issued.clear();
+        self.delivery.doubt = None;
+        self.delivery.staged.clear();
+        self.advance(row.seq);
+        self.source.journal.settle(outcomes);
+        count
+    }
+
+    /// The writes for this replica that are not settled, up to number `seq`.
+    fn writes_through(&mut self, seq: u64) -> Vec<Arc<Write>> {
+        let mut writes = Vec::new();
+        self.read(|write| {
+            let wanted = write.seq <= seq;
+            if wanted {
+                writes.push(Arc::clone(write));
+            }
+            wanted
+        });
+        writes
+    }
+
+    /// The first write for this replica that is not settled.
+    pub(super) fn next_write(&mut self) -> Option<Arc<Write>> {
+        let mut next = None;
+        self.read(|write| {
+            next = Some(Arc::clone(write));
+            false
+        });
+        next
+    }
+
+    fn fulfilled(&self, write: &Write, changes: Option<i64>) -> Outcome {
+        // A replica that filters some statements of the write out has not changed all its rows.
+        let whole = write.statements_for(self.replica).count() == write.body.statements().len();
+        let differs_from = match (write.expected.filter(|_| whole), changes) {
+            (Some(expected), Some(changes)) if expected != changes => Some(expected),
+            _ => None,
+        };
+        if let (Some(expected), Some(changes)) = (differs_from, changes) {
+            self.tell_difference(write, expected, changes);
+        }
+        self.outcome(write, outcome::Status::Fulfilled { changes, differs_from })
+    }
+
+    fn tell_difference(&self, write: &Write, expected: i64, changes: i64) {
+        let status = self.status();
+        status.diverged.store(true, Ordering::Relaxed);
+        if status.changes_differ.fetch_add(1, Ordering::Relaxed) == 0 {
+            let name = self.shared.name(self.replica);
+            self.log(
+                Level::Warning,
+                format!(
+                    "replica {name} has diverged: write {} changed {changes} rows there and {expected} on the primary \
+                     (further differences are only counted)",
+                    write.seq
+                ),
+            );
+        }
+    }
+
+    fn outcome(&self, write: &Write, status: outcome::Status) -> Outcome {
+        let attempts = self.delivery.attempts(write.seq);
+        Outcome { replica: self.replica, status, attempts, latency: write.submitted.elapsed() }
+    }
+
+    pub(super) fn reject_unsendable(&mut self, write: Arc<Write>) {
+        let reason = match &write.body {
+            Body::Unsendable(reason) => (**reason).clone(),
+            Body::One(_) | Body::Many(_) => Reason::new(ReasonCode::Sql, "nothing of it is for this replica"),
+        };
+        self.reject(write, reason);
+    }
+
+    /// Rejects the first write that is not settled, for what the replica said of it.
+    pub(super) fn reject_next(&mut self, reason: Reason) {
+        let Some(write) = self.next_write() else { return };
+        let reason = match self.delivery.step {
+            0 => reason,
+            n => Reason::new(
+                reason.code,
+                format!(
+                    "{} (statement {} of the write; those before it stay applied)",
+                    reason.message,
+                    n + 1
+                ),
+            ),
+        };
+        self.reject(write, reason);
+    }
+
+    /// Gives a write up, or halts at it.
+    fn reject(&mut self, write: Arc<Write>, reason: Reason) {
+        if self.shared.config.on_reject == OnReject::Halt {
+            let told = Reason::new(
+                ReasonCode::Halted,
+                format!("write {} was rejected ({reason}); resume it to go on", write.seq),
+            );
+            self.delivery.halted = Some((write, reason));
+            return self.stop(Activity::Halted, told);
+        }
+        let name = self.shared.name(self.replica);
+        self.log(
+            Level::Warning,
+            format!("replica {name} rejected write {}: {reason}; kept as a dead letter", write.seq),
+        );
+        self.bury(write, reason);
+    }
+
+    /// Gives up the write at which the replica halted.
+    pub(super) fn skip_halted(&mut self) {
+        if let Some((write, reason)) = self.delivery.halted.take() {
+            self.bury(write, reason);
+        }
+    }
+
+    fn bury(&mut self, write: Arc<Write>, reason: Reason) {
+        let status = self.status();
+        status.diverged.store(true, Ordering::Relaxed);
+        Status::count(&status.rejected, 1);
+        let outcome = self.outcome(&write, outcome::Status::Rejected(reason.clone()));
+        let letter = self.letter(&write, reason, outcome.attempts);
+        self.delivery.width = MAX_BATCH_WRITES;
+        self.delivery.step = 0;
+        let staged = write.statements_for(self.replica).filter_map(|statement| statement.large.as_deref());
+        self.delivery.litter.extend(staged.flatten().map(|value| value.id));
+        self.advance(write.seq);
+        // In one step with the position: the write is never both pending and a dead letter.
+        let cursor = self.delivery.cursor();
+        self.blocking(|task| task.shared.bury(&task.source, letter, task.replica, &cursor));
+        self.source.journal.settle([(write, outcome)]);
+    }
+
+    fn letter(&self, write: &Write, reason: Reason, attempts: u32) -> DeadLetter {
+        let statements: Vec<_> = write.statements_for(self.replica).cloned().collect();
+        let body = match &write.body {
+            Body::Unsendable(reason) => Body::Unsendable(reason.clone()),
+            Body::One(_) | Body::Many(_) => Body::Many(statements.into()),
+        };
+        DeadLetter {
+            key: LetterKey {
+                replica: self.shared.name(self.replica).to_owned(),
+                origin: self.source.origin.clone(),
+                seq: write.seq,
+            },
+            reason,
+            attempts,
+            time: SystemTime::now(),
+            expected: write.expected,
+            body,
+        }
+    }
+
+    fn advance(&mut self, seq: u64) {
+        self.delivery.sends.retain(|&last| last > seq);
+        self.pass(seq);
+    }
+
+    /// Notes that everything up to number `seq` has its outcome here, or is none of this replica's business.
+    pub(super) fn pass(&mut self, seq: u64) {
+        if seq > self.delivery.position {
+            self.delivery.position = seq;
+            self.source.journal.acknowledge(self.replica, seq);
+        }
+        if Arc::ptr_eq(&self.source, &self.shared.own) {
+            self.status().acknowledged.store(self.delivery.position, Ordering::Relaxed);
+        }
+    }
+}

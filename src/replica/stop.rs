@@ -1,0 +1,108 @@
+//! How a replica stops getting writes, how it goes on, and how its task ends.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    delivery::Delivery,
+    status::{Activity, Status},
+    task::Task,
+};
+use crate::{
+    journal::{NOTHING_MORE, Stopped},
+    reason::{Reason, ReasonCode},
+    shared::Level,
+    wire::{forget, retire},
+};
+
+impl Task {
+    /// Stops delivering for a reason that only the user can clear.
+    pub(super) fn stop(&mut self, activity: Activity, reason: Reason) {
+        self.status().diverged.store(true, Ordering::Relaxed);
+        let name = self.shared.name(self.replica);
+        self.log(Level::Error, format!("replica {name} gets nothing more ({}): {reason}", activity.as_str()));
+        self.delivery.stopped = Stopped::new(activity, &reason);
+        self.status().update(|condition| {
+            condition.activity = activity;
+            condition.reason = Some(reason);
+        });
+        self.keep();
+    }
+
+    pub(super) fn detach(&mut self) {
+        if self.status().condition().activity == Activity::Detached {
+            return;
+        }
+        let limit = self.shared.config.replicas[usize::from(self.replica)].max_lag;
+        let reason = Reason::new(
+            ReasonCode::Detached,
+            format!(
+                "the replica fell further behind than its limit (max_lag_writes={}, max_lag_bytes={}, or its share of \
+                 max_pending_* or max_journal_bytes); sync it anew, then resume it",
+                limit.writes, limit.bytes
+            ),
+        );
+        self.shared.own.journal.detach(self.replica);
+        self.give_up(u64::MAX, &reason);
+        self.delivery = Delivery::after(NOTHING_MORE);
+        self.shared.own.journal.acknowledge(self.replica, NOTHING_MORE);
+        self.stop(Activity::Detached, reason);
+    }
+
+    /// Settles everything that is pending, of this process's writes those up to number `through`.
+    fn give_up(&mut self, through: u64, reason: &Reason) {
+        let mut count = 0;
+        while !self.is_own() {
+            count += self.source.journal.settle_all(self.replica, u64::MAX, reason);
+            self.delivery.position = NOTHING_MORE;
+            self.delivery.stopped = None;
+            self.source.journal.acknowledge(self.replica, NOTHING_MORE);
+            self.finish_source();
+            let Some(next) = self.next.pop_front() else { break };
+            self.take_up(next);
+        }
+        count += self.source.journal.settle_all(self.replica, through, reason);
+        Status::count(&self.status().rejected, count as u64);
+    }
+
+    pub(super) fn resume(&mut self, skip: bool, copied: Option<u64>) {
+        match (self.status().condition().activity, copied) {
+            (_, Some(position)) => {
+                // The user says the replica is as the primary was then. What was pending is in that copy.
+                let reason = Reason::new(ReasonCode::Diverged, "the replica was resumed from a newer copy");
+                self.give_up(position, &reason);
+                self.delivery = Delivery::after(position);
+                self.source.journal.acknowledge(self.replica, position);
+                self.keep();
+                self.status().diverged.store(false, Ordering::Relaxed);
+            }
+            (Activity::Halted, None) => {
+                self.delivery.stopped = None;
+                if skip {
+                    self.skip_halted();
+                }
+            }
+            // It runs, or it stopped only after the user looked.
+            (_, None) => return,
+        }
+        self.backoff.succeed();
+        self.status().update(|condition| {
+            condition.activity = Activity::Connecting;
+            condition.reason = None;
+        });
+    }
+
+    fn is_own(&self) -> bool {
+        Arc::ptr_eq(&self.source, &self.shared.own)
+    }
+
+    /// Leaves the replica tidy. An origin in memory ends with the process, and its row would only be in the way.
+    pub(super) async fn finish(mut self) {
+        self.keep();
+        if self.is_own() && self.delivery.is_certain() && self.shared.lag(self.replica).writes == 0 {
+            let origin = &self.source.origin;
+            let leave = if self.source.is_durable() { retire(origin) } else { forget(origin) };
+            let _ = self.client.query(&leave).await;
+        }
+        self.status().update(|condition| condition.activity = Activity::Closed);
+    }
+}
