@@ -18,12 +18,12 @@ class Rival:
         self.failed = 0
 
     def write(self, sql: str, params: Any) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._replicate({"sql": sql, "params": params}))
+        task = asyncio.create_task(self.replicate({"sql": sql, "params": params}))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
-    async def _replicate(self, body: dict[str, Any]) -> None:
+    async def replicate(self, body: dict[str, Any]) -> None:
         posts = [self.client.post(f"{url}/query", json=body) for url in self.urls]
         answers = await asyncio.gather(*posts, return_exceptions=True)
         ok = [isinstance(answer, httpx.Response) and answer.is_success for answer in answers]

@@ -76,7 +76,7 @@ def _on_fresh_sinks(count: int, recording: Recording) -> Numbers:
 
 def run(quick: bool) -> Numbers:
     """Microseconds, and our time as a multiple of the POST's."""
-    kinds = [("sink", 1), ("sink", 3), ("peer", 1), ("peer", 3)]
+    kinds = [("sink", 1), ("peer", 1)]
     if has_workerd():
         kinds.append(("workerd", 1))
     writes, rounds = (150, 2) if quick else (500, 5)

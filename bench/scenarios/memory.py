@@ -8,7 +8,7 @@ from pathlib import Path
 from afterquery import Replicator
 from bench.measure import Numbers, apart
 from bench.replicas import Sinks, all_fulfilled, replicator, sinks
-from bench.workload import WRITE, row
+from bench.workload import WRITE, literal, row
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOM = {
@@ -37,7 +37,7 @@ def fill_and_drain(writes: int, cycles: int) -> Numbers:
         all_fulfilled(ours)
     return {
         "writes": writes,
-        "text_bytes": len(WRITE),
+        "text_bytes": len(literal(writes)),
         "bytes_per_write": round(full[0] / writes),
         "full_mib": [round(size / 2**20, 1) for size in full],
         "drained_mib": [round(size / 2**20, 1) for size in drained],

@@ -1,8 +1,9 @@
 //! Requests at a steady pace: `load URL BODY --seconds S [--rate R] [--connections C]`.
 //!
 //! With a rate the load is open: request number n is due n/R seconds after the start, and its time counts from there,
-//! however late a connection was free for it. Without, each connection sends its next request at once. Prints a line of
-//! JSON: requests, errors, seconds, and the percentiles of their times in microseconds.
+//! however late a connection was free for it; what was not sent when the time is up is left out. Without a rate each
+//! connection sends its next request at once. Prints a line of JSON: requests, errors, seconds, and the percentiles of
+//! their times in microseconds.
 
 use std::{
     io::{self, Write},
@@ -37,10 +38,11 @@ impl Plan {
                 self.begin + Duration::from_secs_f64(number as f64 * period)
             }
         };
-        if due >= self.end {
+        let now = Instant::now();
+        if due >= self.end || now >= self.end {
             return None;
         }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        thread::sleep(due.saturating_duration_since(now));
         Some(due)
     }
 
