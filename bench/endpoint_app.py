@@ -1,4 +1,4 @@
-"""The endpoint that is put under load: one INSERT into the application's own SQLite, then replication.
+"""The endpoint under load: one INSERT into the application's own SQLite, then replication.
 
 python -m bench.endpoint_app HOW DATABASE URL... prints its port and serves until it is told to end.
 """
@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from bench.rivals import aiohttp_tasks, drive, httpx_tasks, ours
 INSERT = "INSERT INTO users (id, name, email, score, note) VALUES (?, ?, ?, ?, ?)"
 PROBE_SECONDS = 0.01
 
-SENDERS = {
+SENDERS: dict[str, Callable[[], drive.Rival]] = {
     "ours": ours.Rival,
     "aiohttp_tasks": aiohttp_tasks.Rival,
     "background_httpx": httpx_tasks.Rival,

@@ -1,4 +1,4 @@
-"""Times, and how they are taken: interleaved, medians of rounds, on the clock that cannot go back."""
+"""Times, and how they are taken: in turns, several rounds, on the clock that never goes back."""
 
 from __future__ import annotations
 

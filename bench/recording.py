@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from afterquery import Replicator
 from bench.replicas import sinks
 from bench.workload import TOKEN, WRITE, literal, row
-from afterquery import Replicator
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +89,15 @@ def has_workerd() -> bool:
     return True
 
 
+Made = Callable[[Path], ReplicaProcess]
+"""Makes a replica with its data in a folder."""
+
+KINDS: dict[str, Made] = {"peer": PeerProcess, "workerd": workerd.WorkerdProcess}
+
+
 @contextmanager
-def real(kind: str, count: int) -> Iterator[list[ReplicaProcess]]:
-    """Real replicas with the table in place; `kind` is "peer" or "workerd"."""
-    made = {"peer": PeerProcess, "workerd": workerd.WorkerdProcess}[kind]
+def real(made: Made, count: int) -> Iterator[list[ReplicaProcess]]:
+    """Real replicas with the table in place."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         processes: list[ReplicaProcess] = []
         for number in range(count):

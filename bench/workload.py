@@ -1,4 +1,4 @@
-"""The statements that everything here writes: one table, one write of five parameters, about 100 bytes."""
+"""What everything here writes: one table, one write of five parameters, about 100 bytes."""
 
 from __future__ import annotations
 

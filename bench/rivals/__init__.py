@@ -1,4 +1,4 @@
-"""What users would write instead, each as its own users write it, and ourselves in the same harness.
+"""What users would write instead, each as its own users write it, and ours in the same harness.
 
 python -m bench.rivals NAME WRITES URL...
 

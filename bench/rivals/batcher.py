@@ -45,7 +45,7 @@ class Rival:
             body = {"transaction": batch}
             async with self.session.post(f"{url}/query", json=body) as answer:
                 await answer.read()
-                return answer.ok
+                return bool(answer.ok)
         except aiohttp.ClientError:
             return False
 

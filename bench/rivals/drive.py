@@ -14,9 +14,9 @@ from bench.workload import WRITE, row
 WINDOW = 6
 """Writes under way at a time, where each is a task of its own.
 
-It is where these rivals are fastest: three posts each stay within the 20 connections that httpx keeps.
-With 100 writes under way httpx takes four times as long for each; without any bound it gives up on most
-of them, waiting for a free connection.
+It is where these rivals are fastest: three posts each stay within the 20 connections that httpx
+keeps. With 100 writes under way httpx takes four times as long for each; without any bound it gives
+up on most of them, waiting for a free connection.
 """
 
 TURN = 50

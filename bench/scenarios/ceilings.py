@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def run(quick: bool) -> Numbers:
             # A sink expects each text once; a plain one it takes as often as it comes.
             return writes / float(run_tool("post", bare.path, TOKEN, *sink.urls)["seconds"])
 
-        cases = {
+        cases: dict[str, Callable[[], float]] = {
             "sqlite_ours": partial(alone, ours),
             "sqlite_plain": partial(alone, bare),
             "loop_plain_to_three_sinks": loop,

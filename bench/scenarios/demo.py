@@ -17,7 +17,9 @@ from bench.measure import Numbers
 def run(quick: bool) -> Numbers:
     """Seconds of the first `make demo`, and of the second."""
     arguments = "--requests 200" if quick else ""
-    environment = {k: v for k, v in os.environ.items() if k not in {"CARGO_TARGET_DIR", "VIRTUAL_ENV"}}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in {"CARGO_TARGET_DIR", "VIRTUAL_ENV"}
+    }
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), folder], check=True)

@@ -1,4 +1,4 @@
-"""A FastAPI endpoint under steady load: with and without replication, and with what others write."""
+"""A FastAPI endpoint under steady load: with and without replication, and with rivals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from bench.measure import Numbers, interleaved, medians
 from bench.replicas import sinks
 from bench.tools import run_tool
 
-WAYS = {"none": "users", "ours": "users", "aiohttp_tasks": "users", "background_httpx": "background"}
+WAYS = {
+    "none": "users",
+    "ours": "users",
+    "aiohttp_tasks": "users",
+    "background_httpx": "background",
+}
 """How it replicates, and the path that does so."""
 
 BODY = '{"name": "Ada Lovelace"}'

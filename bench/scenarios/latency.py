@@ -1,4 +1,4 @@
-"""One write in an idle system: from `after_query` to settled, beside one bare POST of the same text."""
+"""One write in an idle system: until it is settled, beside one bare POST of the same text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.measure import Numbers, interleaved, medians, micros
 from bench.recording import Recording, record_singles
-from bench.replicas import empty, has_workerd, real, replicator, sinks
+from bench.replicas import KINDS, empty, has_workerd, real, replicator, sinks
 from bench.tools import run_tool
 from bench.workload import TOKEN, WRITE, row
 from support.process import ReplicaProcess
@@ -50,7 +50,7 @@ def replicas(kind: str, count: int) -> Iterator[tuple[list[str], list[ReplicaPro
         with sinks(count) as sink:
             yield sink.urls, []
     else:
-        with real(kind, count) as processes:
+        with real(KINDS[kind], count) as processes:
             yield [process.url for process in processes], processes
 
 

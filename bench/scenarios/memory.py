@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from afterquery import Replicator
 from bench.measure import Numbers, apart
@@ -11,7 +12,7 @@ from bench.replicas import Sinks, all_fulfilled, replicator, sinks
 from bench.workload import WRITE, literal, row
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-ROOM = {
+ROOM: dict[str, Any] = {
     "max_lag_writes": 1 << 31,
     "max_lag_bytes": 1 << 40,
     "max_pending_writes": 1 << 31,

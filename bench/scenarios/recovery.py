@@ -1,4 +1,4 @@
-"""A process that ended with writes pending: how long until the next one delivers the first of them."""
+"""A process ended with writes pending: how long until the next one delivers the first of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from bench.workload import TOKEN, WRITE, row
 NOBODY = "http://127.0.0.1:9"
 """The discard port: nothing answers there."""
 
-FILL = "import sys; from bench.scenarios.recovery import leave; leave(sys.argv[1], int(sys.argv[2]))"
+FILL = (
+    "import sys; from bench.scenarios.recovery import leave; leave(sys.argv[1], int(sys.argv[2]))"
+)
 
 
 def leave(folder: str, writes: int) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from bench import starbase
 from bench.measure import Numbers, interleaved, medians
 from bench.recording import Recording, plain, record
-from bench.replicas import all_fulfilled, empty, has_workerd, real, replicator
+from bench.replicas import KINDS, all_fulfilled, empty, has_workerd, real, replicator
 from bench.tools import run_tool
 from bench.workload import TOKEN, WRITE, row
 from support.process import ReplicaProcess
@@ -46,7 +47,7 @@ def measure(
     kind: str, count: int, recorded: Recording, bare: Recording, writes: int, rounds: int
 ) -> Numbers:
     """One kind of replica, so many of them."""
-    with real(kind, count) as processes:
+    with real((KINDS | {"starbase": starbase.ParsingProcess})[kind], count) as processes:
         cases = {
             "ours": partial(ours, processes, writes),
             "loop_same_bytes": partial(posted, processes, recorded, writes),
@@ -61,10 +62,12 @@ def measure(
 
 
 def run(quick: bool) -> Numbers:
-    """Three of our peers; one and three instances of the real storage engine."""
+    """Our peers; the real storage engine; the same behind StarbaseDB's parser."""
     kinds = [("peer", 1), ("peer", 3)]
     if has_workerd():
         kinds += [("workerd", 1), ("workerd", 3)]
+    if starbase.available():
+        kinds.append(("starbase", 1))
     writes, rounds = (6_000, 2) if quick else (40_000, 5)
     with tempfile.TemporaryDirectory() as folder:
         recorded = record(Path(folder, "ours"), writes)
