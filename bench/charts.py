@@ -41,7 +41,15 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-COLORS = (OURS, "#bf8700", "#cf222e", "#8250df")
+COLORS = {
+    "none": OTHERS,
+    "ours": OURS,
+    "loop_same_bytes": OTHERS,
+    "loop_without_watermark": "#bf8700",
+    "aiohttp_tasks": "#bf8700",
+    "background_httpx": "#cf222e",
+}
+RATE = "#bf8700"
 
 
 def label(name: str) -> str:
@@ -68,19 +76,22 @@ def bars(path: Path, values: dict[str, float], title: str, unit: str) -> None:
         save(figure, path)
 
 
-def groups(path: Path, values: dict[str, dict[str, float]], title: str, unit: str) -> None:
+def groups(
+    path: Path, values: dict[str, dict[str, float]], title: str, unit: str, *, log: bool
+) -> None:
     """Bars side by side: one group for each key, one colour for each name in it."""
     names = list(next(iter(values.values())))
     width = 0.8 / len(names)
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7.5, 3.6))
+        figure, axes = plt.subplots(figsize=(9, 3.8))
         for number, name in enumerate(names):
             places = [at + (number - (len(names) - 1) / 2) * width for at in range(len(values))]
             heights = [group.get(name, 0) for group in values.values()]
-            drawn = axes.bar(places, heights, width, label=label(name), color=COLORS[number % 4])
+            drawn = axes.bar(places, heights, width, label=label(name), color=COLORS[name])
             axes.bar_label(drawn, [_short(height) for height in heights], fontsize=7, padding=2)
         axes.set_xticks(range(len(values)), list(values))
-        axes.set_yscale("log")
+        if log:
+            axes.set_yscale("log")
         axes.margins(y=0.15)
         axes.set_ylabel(unit)
         axes.set_title(title, loc="left", fontweight="bold", pad=30)
@@ -97,28 +108,41 @@ def curves(path: Path, found: Numbers) -> None:
         "texts": "distinct texts",
     }
     with mpl.rc_context(STYLE):
-        figure, grid = plt.subplots(2, 2, figsize=(9, 6.2), layout="constrained")
+        figure, grid = plt.subplots(2, 2, figsize=(9.5, 6.6), layout="constrained")
         for axes, (name, title) in zip(grid.flat, shown.items(), strict=True):
             points = {int(x): numbers for x, numbers in found[name].items()}
-            _curve(axes, points, title)
+            _calls(axes, points, title)
+            if all("settled_per_second" in numbers for numbers in points.values()):
+                right = axes.twinx()
+                _rates(right, points)
+        lines = grid[0, 0].get_lines() + right.get_lines()
+        figure.legend(handles=lines, loc="outside upper left", ncols=3, frameon=False)
         save(figure, path)
 
 
-def _curve(axes: Any, points: dict[int, Numbers], title: str) -> None:
-    where = list(points)
-    axes.plot(where, [n["p50"] for n in points.values()], "o-", color=OURS, label="median")
-    axes.plot(where, [n["p99"] for n in points.values()], "o:", color=OURS, label="p99")
-    axes.set(xscale="log", yscale="log", xlabel=title, ylabel="µs a call")
+def _calls(axes: Any, points: dict[int, Numbers], title: str) -> None:
+    medians, worst = ([n[part] for n in points.values()] for part in ("p50", "p99"))
+    axes.plot(list(points), medians, "o-", color=OURS, label="a call, median")
+    axes.plot(list(points), worst, "o:", color=OURS, label="a call, p99")
+    axes.set(xscale="log", yscale="log", xlabel=title, ylabel="µs")
     axes.grid(visible=True, linewidth=0.6)
-    if all("settled_per_second" in numbers for numbers in points.values()):
-        right = axes.twinx()
-        rates = [numbers["settled_per_second"] for numbers in points.values()]
-        right.plot(where, rates, "s--", color=COLORS[1], label="settled/s, right")
-        right.set(yscale="log")
-        right.spines["right"].set_visible(True)
-        right.tick_params(axis="y", colors=COLORS[1])
-        right.legend(loc="lower left", fontsize=8, frameon=False)
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    _plain(axes)
+
+
+def _rates(axes: Any, points: dict[int, Numbers]) -> None:
+    rates = [numbers["settled_per_second"] for numbers in points.values()]
+    axes.plot(list(points), rates, "s--", color=RATE, label="settled writes/s, right scale")
+    axes.set(yscale="log")
+    axes.tick_params(axis="y", colors=RATE, which="both")
+    axes.spines["right"].set(visible=True, color=RATE)
+    _plain(axes)
+
+
+def _plain(axes: Any) -> None:
+    """Numbers as people write them."""
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.yaxis.set_minor_formatter(lambda value, _: _short(value) if str(value)[0] in "25" else "")
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
 
 
 def _short(value: float) -> str:

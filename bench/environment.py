@@ -35,7 +35,7 @@ def describe(*, quick: bool) -> Numbers:
         "sqlite": sqlite3.sqlite_version,
         "afterquery": afterquery.__version__,
         "commit": _output("git", "rev-parse", "--short", "HEAD"),
-        "rust": _output("rustc", "--version"),
+        "rust": _output("rustc", "--version").removeprefix("rustc "),
         "node": _output("node", "--version"),
         "packages": {name: _version(name) for name in RIVALS},
         "quick": quick,

@@ -85,7 +85,7 @@ def _recovery(found: Numbers) -> tuple[str, bool]:
     return said, largest["first_seconds"] < 0.5 and largest["peak_mib"] < 512
 
 
-REPLICAS = {"peer_3": "three peers", "workerd_1": "one workerd", "workerd_3": "three"}
+REPLICAS = {"peer_3": "three peers", "workerd_1": "one workerd", "workerd_3": "three workerds"}
 DISK = "16 threads reach {:.1f} × one"
 
 GOALS = (
@@ -185,7 +185,7 @@ GOALS = (
         "at most 1.1 ×",
         "endpoint",
         _endpoint("cpu_us_per_request", 1.1),
-        "a small request to each replica for each write or two; gathering for 1 ms would share them",
+        "a request to each replica for each write or two; gathering for 1 ms would share them",
     ),
     Goal(
         "endpoint, requests a second at saturation",

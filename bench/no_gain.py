@@ -19,18 +19,16 @@ def no_gain(results: dict[str, Numbers]) -> str:
     peers = results["replica_throughput"]["peer_3"]
     ratio = results["latency"]["peer_1"]["ratio"]["p50"]
     low = results["endpoint"]["ratios"]["100_per_second"]["cpu_us_per_request"]
+    taken = peers["writes_per_second"]["ours"]
     return POINTS.format(
-        idle=f"One write in an idle system is there no sooner than by a POST: {ratio:.2f} × its time.",
-        replica=(
-            "Real replicas are the limit long before the sender is: three peers on this machine take "
-            f"{peers['writes_per_second']['ours']:,.0f} writes/s, however fast they are sent."
-        ),
+        idle=f"One write in an idle system takes {ratio:.2f} × the time of a bare POST.",
+        replica=f"Replicas are the limit: three peers here take {taken:,.0f} writes/s, however sent.",
         watermark=(
-            f"Exactly-once has its price: a peer takes the same statements {peers['watermark_cost']:.1f} × "
-            "as fast without the watermark, in batches of which nobody knows whether they ran."
+            "Exactly-once has its price: without the watermark a peer is "
+            f"{peers['watermark_cost']:.1f} × as fast, and nobody knows which batches ran."
         ),
         processor=(
-            "Writes that come alone are sent alone, one request to each replica: at 100 requests/s the "
+            "A write that comes alone is sent alone, with a request to each replica: at 100/s the "
             f"endpoint's process takes {low:.2f} × the processor time."
         ),
     )

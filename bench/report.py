@@ -12,14 +12,14 @@ from bench.measure import Numbers
 from bench.no_gain import no_gain
 from bench.sections import SECTIONS, table
 
-METHOD = """Look at the ratios: what is compared ran in the same run, in turns, in several rounds, and a
-figure is the median of its rounds. Times are of the monotonic clock; what a loop and reading the
+METHOD = """Look at the ratios: what is compared ran in the same run, in turns, in several rounds;
+a figure is the median of its rounds. Times are of the monotonic clock; what a loop and reading the
 clock take is taken off a call's time. A debug build is refused. Load, application, senders and
 replicas share the cores of one machine, so nothing here is what a fleet would reach. A *sink* is a
 server in Rust that answers as a replica does, keeps its watermark, and does nothing else; every
 write that arrives there is counted, and a run that loses one is void. Each rival is in
-[`bench/rivals`](../bench/rivals), as its own users write it, with six writes under way where each is
-a task: there they are fastest."""
+[`bench/rivals`](../bench/rivals), as its own users write it, with six writes under way where each
+is a task: there they are fastest."""
 
 
 def read(place: Path) -> dict[str, Numbers]:
@@ -62,7 +62,7 @@ def _about(environment: Numbers) -> str:
             ("commit", "commit"),
             ("python", "Python"),
             ("sqlite", "SQLite"),
-            ("rust", ""),
+            ("rust", "Rust"),
             ("node", "Node"),
         )
     )

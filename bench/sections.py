@@ -134,7 +134,11 @@ def replica_throughput(found: Numbers, images: Path) -> list[str]:
         for name, shown in kinds.items()
     }
     charts.groups(
-        images / "replica_throughput.png", values, "Writes a second on real replicas", "writes/s"
+        images / "replica_throughput.png",
+        values,
+        "Writes a second on real replicas",
+        "writes/s",
+        log=False,
     )
     rows = [
         (
@@ -182,7 +186,13 @@ def endpoint(found: Numbers, images: Path) -> list[str]:
         shown: {how: n["p99_us"] / 1000 for how, n in loads[name].items()}
         for name, shown in LOADS.items()
     }
-    charts.groups(images / "endpoint.png", p99, "FastAPI endpoint: p99 as a client sees it", "ms")
+    charts.groups(
+        images / "endpoint.png",
+        p99,
+        "FastAPI endpoint: p99 as a client sees it",
+        "ms, logarithmic",
+        log=True,
+    )
     rows = [
         (
             shown,
@@ -241,8 +251,8 @@ def recovery(found: Numbers, _: Path) -> list[str]:
     ]
 
 
-KNEES = """The knees: a value beyond 32,000 bytes no longer fits a literal and is sent ahead, in pieces;
-beyond 4,096 texts the cache of plans forgets, and a text is classified anew; more replicas have
+KNEES = """The knees: a value beyond 32,000 bytes no longer fits a literal: it is sent in pieces,
+before; beyond 4,096 texts the cache of plans forgets, and a text is classified anew; more replicas have
 their texts built and sent by the same two threads; more threads share one interpreter lock."""
 
 
