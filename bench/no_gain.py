@@ -22,7 +22,7 @@ def no_gain(results: dict[str, Numbers]) -> str:
     taken = peers["writes_per_second"]["ours"]
     return POINTS.format(
         idle=f"One write in an idle system takes {ratio:.2f} × the time of a bare POST.",
-        replica=f"Replicas are the limit: three peers here take {taken:,.0f} writes/s, however sent.",
+        replica=f"Replicas are the limit: three peers here take {taken:,.0f} writes/s.",
         watermark=(
             "Exactly-once has its price: without the watermark a peer is "
             f"{peers['watermark_cost']:.1f} × as fast, and nobody knows which batches ran."

@@ -251,9 +251,10 @@ def recovery(found: Numbers, _: Path) -> list[str]:
     ]
 
 
-KNEES = """The knees: a value beyond 32,000 bytes no longer fits a literal: it is sent in pieces,
-before; beyond 4,096 texts the cache of plans forgets, and a text is classified anew; more replicas have
-their texts built and sent by the same two threads; more threads share one interpreter lock."""
+KNEES = """The knees: a value beyond 32,000 bytes no longer fits a literal and goes ahead of its
+statement, in pieces; beyond 2,048 texts in turns the cache of plans forgets each before it comes
+again, and it is classified anew; more replicas have their texts built and sent by the same two
+threads; more threads share one interpreter lock."""
 
 
 def growth(found: Numbers, images: Path) -> list[str]:

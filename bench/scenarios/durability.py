@@ -55,7 +55,7 @@ def run(quick: bool) -> Numbers:
     """Memory beside each durability, on 1, 4 and 16 threads."""
     if not has_journal():
         return skipped("durability")
-    seconds, rounds = (0.3, 1) if quick else (1.0, 5)
+    seconds, rounds = (0.3, 1) if quick else (1.0, 3)
     cases = {
         f"{durability}_{threads}": partial(apart, calls, durability, threads, seconds)
         for durability in ("memory", *DURABILITIES)

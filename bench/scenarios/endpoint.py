@@ -70,7 +70,7 @@ def under_load(url: str, path: str, seconds: float, rate: float | None) -> Numbe
 
 def run(quick: bool) -> Numbers:
     """For each load and each way: the client's latency, the loop's lag, the process's time."""
-    seconds, rounds = (1.0, 1) if quick else (4.0, 5)
+    seconds, rounds = (1.0, 1) if quick else (3.0, 5)
     with tempfile.TemporaryDirectory() as folder, sinks() as sink, ExitStack() as stack:
         urls = {
             how: stack.enter_context(served(how, Path(folder, f"{how}.db"), sink.urls))

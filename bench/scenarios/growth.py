@@ -16,7 +16,7 @@ from bench.workload import WRITE, row
 REPLICAS = (1, 2, 4, 8, 16, 32, 64)
 THREADS = (1, 2, 4, 8, 16, 32, 64)
 SIZES = (10, 100, 1_000, 10_000, 30_000, 40_000, 100_000, 1_000_000)
-TEXTS = (1, 10, 100, 1_000, 2_000, 4_000, 5_000, 10_000, 100_000)
+TEXTS = (1, 10, 100, 1_000, 2_000, 2_500, 4_000, 10_000, 100_000)
 
 
 def _settle(count: int, write: Callable[[int], object], replicas: int = 3) -> Numbers:

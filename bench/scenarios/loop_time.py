@@ -22,9 +22,9 @@ def run(quick: bool) -> Numbers:
     """Microseconds of the loop's thread for each write, and how many times ours the rivals take."""
     with sinks() as sink:
         cases = {
-            name: partial(apart, micros_of_loop, name, count if quick else 4 * count, sink.urls)
+            name: partial(apart, micros_of_loop, name, count if quick else 3 * count, sink.urls)
             for name, count in WRITES.items()
         }
-        found = medians(interleaved(cases, 3 if quick else 7))
+        found = medians(interleaved(cases, 3 if quick else 5))
     ratios = {name: round(value / found["ours"]) for name, value in found.items() if name != "ours"}
     return {"us": found, "times_ours": ratios}

@@ -20,15 +20,15 @@ from bench.tools import run_tool
 from bench.workload import TOKEN, WRITE, row
 
 WRITES = {
-    "ours": 200_000,
-    "batcher": 20_000,
-    "aiohttp_tasks": 4_000,
-    "httpx_thread": 1_000,
-    "requests_thread": 1_000,
-    "httpx_tasks": 400,
+    "ours": 150_000,
+    "batcher": 10_000,
+    "aiohttp_tasks": 2_000,
+    "httpx_thread": 500,
+    "requests_thread": 500,
+    "httpx_tasks": 200,
 }
 NODE = "node_plugin"
-NODE_WRITES = 4_000
+NODE_WRITES = 1_500
 
 
 def delivered(name: str, writes: int, urls: list[str]) -> Numbers:
@@ -82,7 +82,7 @@ def bare_loop(path: Path, writes: int) -> Numbers:
 
 def run(quick: bool) -> Numbers:
     """For each sender: writes a second, processor time for each."""
-    times = 1 if quick else 3
+    times = 1 if quick else 4
     writes = {name: times * count for name, count in WRITES.items()}
     if shutil.which("node"):
         writes[NODE] = times * NODE_WRITES

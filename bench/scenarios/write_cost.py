@@ -16,7 +16,7 @@ BURST = 20_000
 
 def run(quick: bool) -> Numbers:
     """Microseconds a call: back to back while it is delivered and while it is not, and paced."""
-    rounds = 3 if quick else 15
+    rounds = 3 if quick else 11
     with sinks() as sink, replicator(sink.urls) as ours:
         # What was made before this is not what a request makes the collector look at.
         gc.collect()
