@@ -20,7 +20,7 @@ mod writer;
 use std::{sync::Arc, time::Instant};
 
 pub use cursor::{Cursor, Issued, State, Stopped};
-pub use directory::{Opened, open};
+pub use directory::{Opened, letters_left, open};
 pub use disk::Disk;
 pub use letter::{DeadLetter, LetterKey};
 pub use letters::Letters;
