@@ -34,7 +34,8 @@ class Connection(aiosqlite.Connection):
 
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         # The thread of the connection sees the request that a statement belongs to.
-        return await super()._execute(copy_context().run, fn, *args, **kwargs)
+        run: Any = super()._execute
+        return await run(copy_context().run, fn, *args, **kwargs)
 
 
 def connect(

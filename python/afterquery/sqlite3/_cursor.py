@@ -26,7 +26,7 @@ class Cursor(sqlite3.Cursor):
         """As `sqlite3.Cursor.execute`."""
         connection = cast("Connection", self.connection)
         run = super().execute
-        return connection._follower.execute(connection, sql, parameters, run, self._hold)
+        return connection._follower.execute(connection, sql, parameters, run, self)
 
     def executemany(self, sql: str, rows: Iterable[Any], /) -> Self:
         """As `sqlite3.Cursor.executemany`."""
@@ -47,7 +47,7 @@ class Cursor(sqlite3.Cursor):
         """As `sqlite3.Cursor.executescript`."""
         connection = cast("Connection", self.connection)
         if not isinstance(cast("object", sql_script), str):
-            return super().executescript(sql_script)  # raises
+            super().executescript(sql_script)  # raises
         run_script(connection, connection._follower, sql_script, super().executescript)
         return self
 
@@ -65,6 +65,11 @@ class Cursor(sqlite3.Cursor):
         Held.hold(self, (), many=(counted, lastrowid))
         return self
 
+    def _end(self) -> None:
+        """End the previous statement: what it changed is counted only now."""
+        if self.description is not None:
+            super().execute("")
+
     def _hold(self) -> None:
         """Fetch the rows of RETURNING: before the last one, nothing can be committed."""
         if self.description is None:
@@ -73,9 +78,11 @@ class Cursor(sqlite3.Cursor):
         error: Exception | None = None
         rows: list[Any] = []
         try:
-            rows += super().fetchall()
-        except Exception as raised:
+            while (row := super().fetchone()) is not None:
+                rows.append(row)
+        except Exception as raised:  # a converter's, for one
             error = raised
+            super().execute("SELECT 1 LIMIT 0")  # ends the statement
         finally:
             self.row_factory = factory
         Held.hold(self, rows, error)

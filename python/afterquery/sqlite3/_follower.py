@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from afterquery._failures import failures
 from afterquery.sqlite3._gathering import Gathering
@@ -25,8 +25,14 @@ Run = Callable[[str, Any], T]
 """Runs a statement with its parameters."""
 
 
-def nothing() -> None:
-    """There are no rows to keep."""
+class Results(Protocol):
+    """The cursor of a statement, in what matters here."""
+
+    def _end(self) -> None:
+        """End its previous statement, as the next one does."""
+
+    def _hold(self) -> None:
+        """Keep the rows of its statement, and end it."""
 
 
 class Follower:
@@ -45,15 +51,15 @@ class Follower:
         sql: str,
         parameters: Any,
         run: Run[T],
-        hold: Callable[[], None],
+        cursor: Results,
     ) -> T:
-        """Run one statement; `hold` keeps the rows of one that has to be committed at once."""
+        """Run one statement; `run` is what `sqlite3` itself would do."""
         try:
             found = statement(sql)
         except Exception:  # not a str: sqlite3 says so
             return run(sql, parameters)
         if found.writes:
-            return self.write(connection, found, sql, parameters, run, hold)
+            return self.write(connection, found, sql, parameters, run, cursor)
         if found.control is None:
             return self.read(connection, sql, lambda: run(sql, parameters))
         return self.control(connection, found.control, sql, lambda: run(sql, parameters))
@@ -75,7 +81,7 @@ class Follower:
         sql: str,
         parameters: Any,
         run: Run[T],
-        hold: Callable[[], None] = nothing,
+        cursor: Results | None = None,
     ) -> T:
         """Run one statement that may write."""
         with self.lock:
@@ -84,11 +90,13 @@ class Follower:
                 given, seen = bound(parameters)
             except Exception:  # sqlite3 gets the same error from the same adapter
                 given = seen = parameters
+            if cursor is not None:
+                cursor._end()
             sql = self._frozen(connection, found, sql, parameters)
             if found.known and self.alone(connection, found):
                 own = begun(connection)
                 if own is not None:
-                    return self._commit_alone(connection, own, sql, given, seen, run, hold)
+                    return self._commit_alone(connection, own, sql, given, seen, run, cursor)
             try:
                 return self._gather(connection, sql, given, seen, run)
             finally:
@@ -213,7 +221,7 @@ class Follower:
         given: Any,
         seen: Any,
         run: Run[T],
-        hold: Callable[[], None],
+        cursor: Results | None,
     ) -> T:
         """Run a transaction of one statement between a BEGIN and a COMMIT of ours: in between,
         the write lock is held."""
@@ -226,7 +234,8 @@ class Follower:
 
         try:
             result = self._gather(connection, sql, given, seen, run)
-            hold()
+            if cursor is not None:
+                cursor._hold()
         except BaseException:
             if self.gathering:
                 # What a statement did before its error is committed, as SQLite does by itself.
