@@ -171,6 +171,8 @@ def follow(cursor: sqlite3.Cursor) -> sqlite3.Cursor:
     kind = type(cursor)
     if kind is sqlite3.Cursor:
         return Cursor(cursor.connection)
+    if not isinstance(cast("object", cursor), sqlite3.Cursor):
+        return cursor  # sqlite3 complains
     try:
         cursor.__class__ = followed(kind)
     except TypeError:

@@ -36,7 +36,7 @@ class Results(Protocol):
 
 
 class Follower:
-    """Follows one connection. It does not refer to it: a connection nobody has left is closed."""
+    """Follows one connection, and does not keep it alive."""
 
     def __init__(self, replicator: Replicator) -> None:
         self.lock = threading.RLock()
