@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from afterquery._failures import failures
 from afterquery.sqlite3._script import run_script
-from afterquery.sqlite3._statement import statement
+from afterquery.sqlite3._statement import Control, statement
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,9 +24,23 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         """As `sqlite3.Cursor.execute`."""
-        connection = cast("Connection", self.connection)
-        run = super().execute
-        return connection._follower.execute(connection, sql, parameters, run, self)
+        connection: Connection = self.connection  # type: ignore[assignment]
+        try:
+            found = statement(sql)
+        except Exception:  # not a str: sqlite3 says so
+            return super().execute(sql, parameters)
+        if found.writes:
+            run = super().execute
+            return connection._follower.write(connection, found, sql, parameters, run, self)
+        if found.control is not None:
+            return self._control(connection, found.control, sql, parameters)
+        try:
+            super().execute(sql, parameters)
+        except BaseException:
+            connection._follower.after_error(connection)
+            raise
+        connection._follower.gathering.count(sql)
+        return self
 
     def executemany(self, sql: str, rows: Iterable[Any], /) -> Self:
         """As `sqlite3.Cursor.executemany`."""
@@ -49,6 +63,13 @@ class Cursor(sqlite3.Cursor):
         if not isinstance(cast("object", sql_script), str):
             super().executescript(sql_script)  # raises
         run_script(connection, connection._follower, sql_script, super().executescript)
+        return self
+
+    def _control(self, connection: Connection, control: Control, sql: str, parameters: Any) -> Self:
+        def run() -> None:
+            super(Cursor, self).execute(sql, parameters)
+
+        connection._follower.control(connection, control, sql, run)
         return self
 
     def _one_by_one(self, sql: str, rows: Iterable[Any]) -> Self:

@@ -15,7 +15,7 @@ from afterquery._failures import failures
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begins, begun, own_cursor
 from afterquery.sqlite3._parameters import Rows, bound
-from afterquery.sqlite3._statement import Control, Statement, statement
+from afterquery.sqlite3._statement import Control, Statement
 
 if TYPE_CHECKING:
     from afterquery import Replicator
@@ -44,35 +44,6 @@ class Follower:
         share its transactions too."""
         self.gathering = Gathering(replicator)
         self._replicator = replicator
-
-    def execute(
-        self,
-        connection: sqlite3.Connection,
-        sql: str,
-        parameters: Any,
-        run: Run[T],
-        cursor: Results,
-    ) -> T:
-        """Run one statement; `run` is what `sqlite3` itself would do."""
-        try:
-            found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
-            return run(sql, parameters)
-        if found.writes:
-            return self.write(connection, found, sql, parameters, run, cursor)
-        if found.control is None:
-            return self.read(connection, sql, lambda: run(sql, parameters))
-        return self.control(connection, found.control, sql, lambda: run(sql, parameters))
-
-    def read(self, connection: sqlite3.Connection, sql: str, run: Callable[[], T]) -> T:
-        """Run what is not replicated."""
-        try:
-            result = run()
-        except BaseException:
-            self._after_error(connection)
-            raise
-        self.gathering.count(sql)
-        return result
 
     def write(
         self,
@@ -117,7 +88,7 @@ class Follower:
                 result = run(sql, given)
             except BaseException:
                 self.gathering.add(sql, given.changed(), None, many=True)
-                self._after_error(connection)
+                self.after_error(connection)
                 raise
             self.gathering.add(sql, given.seen, result, many=True)
             return result
@@ -151,7 +122,7 @@ class Follower:
             try:
                 result = run()
             except BaseException:
-                self._after_error(connection)
+                self.after_error(connection)
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.committed(ticket)
@@ -165,13 +136,13 @@ class Follower:
             try:
                 result = run()
             except BaseException:
-                self._after_error(connection)
+                self.after_error(connection)
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.drop()
             return result
 
-    def _after_error(self, connection: sqlite3.Connection) -> None:
+    def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
         if self.gathering and not connection.in_transaction:
             with self.lock:
@@ -205,7 +176,7 @@ class Follower:
         try:
             result = run(sql, given)
         except BaseException:
-            self._after_error(connection)
+            self.after_error(connection)
             if connection.total_changes != changes:
                 # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
                 self.gathering.add(sql, seen, None)

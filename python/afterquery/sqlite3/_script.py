@@ -51,7 +51,12 @@ def _run(connection: sqlite3.Connection, follower: Follower, text: str, native: 
     elif found.writes:
         follower.write(connection, replace(found, begins=False), text, (), run)
     else:
-        follower.read(connection, text, lambda: run(text, ()))
+        try:
+            run(text, ())
+        except BaseException:
+            follower.after_error(connection)
+            raise
+        follower.gathering.count(text)
 
 
 def _step(connection: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
