@@ -277,9 +277,11 @@ def test_a_commit_that_finds_the_database_busy_can_be_tried_again(
         db = afterquery.sqlite3.connect(path, replicator=replicator, timeout=0)
         db.execute(CHAIN, (1,))
         reading = primary.connection.execute("SELECT * FROM counter")
+        errors = []
         for _ in range(2):
-            with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            with pytest.raises(sqlite3.OperationalError, match="database is locked") as caught:
                 db.commit()
+            errors.append(caught.value)  # with the frames in which the commit failed
         assert db.in_transaction
         assert replicator.stats().writes == 0
         reading.close()
@@ -287,6 +289,7 @@ def test_a_commit_that_finds_the_database_busy_can_be_tried_again(
         db.commit()
         fulfilled(db.replication)
         assert replicator.stats().writes == 1
+        assert len(errors) == 2
         # By itself, a statement that finds it busy comes to nothing.
         db.isolation_level = None
         reading = primary.connection.execute("SELECT * FROM counter")

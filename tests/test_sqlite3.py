@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections import UserList, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -428,7 +428,8 @@ def test_a_row_that_cannot_be_converted_is_an_error_of_the_fetch(world: World) -
     db = world.open(isolation_level=None)
     sql = "INSERT INTO users (name) VALUES ('good'), (CAST(x'ff' AS TEXT)) RETURNING name"
     cursor = db.execute(sql)
-    assert cursor.fetchone() == ("good",)
+    if sys.version_info >= (3, 11):  # 3.10 reads a row ahead
+        assert cursor.fetchone() == ("good",)
     with pytest.raises(sqlite3.OperationalError, match="Could not decode"):
         cursor.fetchone()
     assert cursor.fetchall() == []
@@ -833,7 +834,6 @@ def test_wrong_use_is_an_error_as_ever(world: World) -> None:
         lambda db: db.executemany("SELECT ?", [(1,)]),
         lambda db: db.executemany("CREATE TABLE nonsense (", []),
         lambda db: db.executescript(5),
-        lambda db: db.executescript("SELECT 1;\0"),
         lambda db: db.executescript("nonsense"),
         lambda db: setattr(db, "isolation_level", "nonsense"),
         lambda db: db.cursor(lambda _: 5),
@@ -848,3 +848,11 @@ def test_wrong_use_is_an_error_as_ever(world: World) -> None:
     bare.close()
     db.rollback()
     world.same(writes=0)
+
+
+def test_a_script_with_a_nul(world: World) -> None:
+    """Python 3.10 reads up to it, and later ones refuse it."""
+    db = world.open(isolation_level=None)
+    with pytest.raises(ValueError, match="null") if sys.version_info >= (3, 11) else nullcontext():
+        db.executescript("INSERT INTO users (name) VALUES ('a'); \0 nonsense")
+    world.same(writes=0 if sys.version_info >= (3, 11) else 1)

@@ -122,10 +122,13 @@ class Follower:
             try:
                 result = run()
             except BaseException:
+                self.gathering.give_back(ticket)
                 self.after_error(connection)
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.committed(ticket)
+            else:
+                self.gathering.give_back(ticket)
             return result
 
     def rolling_back(

@@ -83,6 +83,15 @@ class Gathering:
             failures.report("a commit has no place in the order, and is not replicated")
             return None
 
+    def give_back(self, ticket: Ticket | None) -> None:
+        """Nothing was committed. A ticket that is only forgotten may live on in a traceback, and
+        hold up all behind it."""
+        try:
+            if ticket is not None:
+                self.order.failed(ticket)
+        except Exception:
+            failures.report("a commit that failed could not be given back")
+
     def committed(self, ticket: Ticket | None) -> None:
         """The transaction was committed."""
         transaction, self._transaction = self._transaction, None
