@@ -424,6 +424,23 @@ def test_returning_is_committed_though_nobody_fetches(world: World, mode: dict[s
         cursor.fetchone()
 
 
+@alone
+def test_rows_left_behind_by_a_rollback_hold_nothing_up(world: World, mode: dict[str, Any]) -> None:
+    """The standard library commits nothing as long as they could be fetched."""
+    db = world.open(**mode)
+    db.execute("BEGIN")
+    cursor = db.execute("INSERT INTO users (name) VALUES ('never') RETURNING id")
+    reading = db.execute("INSERT INTO users (name) VALUES ('nor this') RETURNING id")
+    reading.execute("WITH c (n) AS (VALUES (1), (2), (3)) SELECT n FROM c")
+    assert next(reading) == (1,)
+    db.execute("ROLLBACK")
+    db.execute(USER, ("Ada",))
+    fulfilled(db.replication)
+    world.same(writes=1)
+    assert reading.fetchall() == [(2,), (3,)]
+    assert cursor.fetchall() == []
+
+
 def test_a_row_that_cannot_be_converted_is_an_error_of_the_fetch(world: World) -> None:
     db = world.open(isolation_level=None)
     sql = "INSERT INTO users (name) VALUES ('good'), (CAST(x'ff' AS TEXT)) RETURNING name"

@@ -92,6 +92,9 @@ class Machine(RuleBasedStateMachine):
         self.number += 1
         ours, bare = [side.run(call) for side in self.sides]
         assert ours == bare
+        if not self.sides[0].db.in_transaction:
+            # Where rows of a write are still to be fetched, the standard library commits nothing.
+            self.new_cursor()
 
     def sql(self, text: str, *parameters: Any) -> None:
         def call(side: Side) -> object:
@@ -207,6 +210,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def new_cursor(self) -> None:
         for side in self.sides:
+            side.cursor.close()
             side.cursor = side.db.cursor()
 
     @invariant()

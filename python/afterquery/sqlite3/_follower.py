@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from afterquery._failures import failures
 from afterquery.sqlite3._gathering import Gathering
@@ -28,6 +29,9 @@ Run = Callable[[str, Any], T]
 class Results(Protocol):
     """The cursor of a statement, in what matters here."""
 
+    @property
+    def description(self) -> object: ...
+
     def _end(self) -> None:
         """End its previous statement, as the next one does."""
 
@@ -44,6 +48,8 @@ class Follower:
         share its transactions too."""
         self.gathering = Gathering(replicator)
         self._replicator = replicator
+        self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
+        """Cursors that return rows of a write, with their `description` of it."""
 
     def write(
         self,
@@ -65,11 +71,15 @@ class Follower:
                 cursor._end()
             sql = self._frozen(connection, found, sql, parameters)
             if found.known and self.alone(connection, found):
+                self._end_unfinished()
                 own = begun(connection)
                 if own is not None:
                     return self._commit_alone(connection, own, sql, given, seen, run, cursor)
             try:
-                return self._gather(connection, sql, given, seen, run)
+                result = self._gather(connection, sql, given, seen, run)
+                if cursor is not None and cursor.description is not None:
+                    self._unfinished[cursor] = cursor.description
+                return result
             finally:
                 if self.gathering and not connection.in_transaction:
                     # A transaction of its own after all; nothing held the lock.
@@ -127,6 +137,7 @@ class Follower:
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.committed(ticket)
+                self._unfinished.clear()
             else:
                 self.gathering.give_back(ticket)
             return result
@@ -144,6 +155,14 @@ class Follower:
             if reopens or not connection.in_transaction:
                 self.gathering.drop()
             return result
+
+    def _end_unfinished(self) -> None:
+        """End statements whose transaction was rolled back before their last row was fetched:
+        while one is open, SQLite commits nothing."""
+        for cursor, description in list(self._unfinished.items()):
+            if cursor.description is description:
+                cursor._end()
+        self._unfinished.clear()
 
     def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
