@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -28,7 +28,7 @@ if hasattr(sqlite3.Connection, "autocommit"):
     MODES += [{"autocommit": True}, {"autocommit": False}]
 
 keys = st.integers(0, 12)
-names = st.sampled_from(["a", "B", '"b"', "[a b]", "'A B'", "`b`"])
+names = st.sampled_from(["a", '"A"', "[a b]", "'A B'", "`a`"])
 
 
 class StopError(Exception):
@@ -103,9 +103,9 @@ class Machine(RuleBasedStateMachine):
 
         self.run(call)
 
-    @rule(key=keys, text=st.sampled_from(["INSERT", "/* ; */ insert", "-- c\nReplace", ";INSERT"]))
-    def insert(self, key: int, text: str) -> None:
-        self.sql(f"{text} INTO t (k, v) VALUES (?, ?)", key, self.number)
+    @rule(key=keys, verb=st.sampled_from(["INSERT", "/* ; */ insert", "-- c\nReplace", ";INSERT"]))
+    def insert(self, key: int, verb: str) -> None:
+        self.sql(f"{verb} INTO t (k, v) VALUES (?, ?)", key, self.number)
 
     @rule(key=keys)
     def insert_from_a_table_expression(self, key: int) -> None:
@@ -237,3 +237,28 @@ Machine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestCommitted = Machine.TestCase
+
+
+STEPS = ["SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO a", "ROLLBACK TO b", "RELEASE a", "RELEASE b"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=st.lists(st.sampled_from([*STEPS, "write", "write"]), min_size=4, max_size=16))
+def test_savepoints_of_the_same_names_in_each_other(steps: list[str]) -> None:
+    recorder = Recorder()
+    replicator = recorder.as_replicator()
+    with (
+        closing(afterquery.sqlite3.connect(":memory:", replicator=replicator)) as db,
+        closing(sqlite3.connect(":memory:", isolation_level=None)) as replica,
+    ):
+        db.execute(SCHEMA)
+        db.execute("BEGIN")
+        for number, step in enumerate(steps):
+            with suppress(sqlite3.OperationalError):  # there is no such savepoint
+                if step == "write":
+                    db.execute("INSERT INTO t (k) VALUES (?)", (number,))
+                else:
+                    db.execute(step)
+        db.commit()
+        recorder.replay(replica)
+        assert replica.execute(ROWS).fetchall() == db.execute(ROWS).fetchall()
