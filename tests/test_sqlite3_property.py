@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -242,6 +242,8 @@ TestCommitted = Machine.TestCase
 STEPS = ["SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO a", "ROLLBACK TO b", "RELEASE a", "RELEASE b"]
 
 
+# The last `a` is the first one: the second went with the way back to `b`.
+@example(["SAVEPOINT a", "write", "SAVEPOINT b", "SAVEPOINT a", "ROLLBACK TO b", "ROLLBACK TO a"])
 @settings(max_examples=300, deadline=None)
 @given(steps=st.lists(st.sampled_from([*STEPS, "write", "write"]), min_size=4, max_size=16))
 def test_savepoints_of_the_same_names_in_each_other(steps: list[str]) -> None:
