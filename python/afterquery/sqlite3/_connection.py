@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from afterquery._order import CommitOrder, file_key, order_for
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
+from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import (
     autocommit,
     isolation_level,
@@ -17,6 +18,7 @@ from afterquery.sqlite3._modes import (
     set_autocommit,
     set_isolation_level,
 )
+from afterquery.sqlite3._outbox import OutboxGathering
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -114,24 +116,33 @@ def connect(
     database: Any,
     *,
     replicator: Replicator,
+    outbox: bool = False,
     factory: type[sqlite3.Connection] = Connection,
     **settings: Any,
 ) -> Connection:
     """Open a database whose committed transactions reach the replicas.
 
     `database` and `settings` are those of `sqlite3.connect`; a `factory` is a class of
-    connections. Raises what `sqlite3.connect` raises.
+    connections. With `outbox`, transactions are not submitted: each writes itself as a row into
+    the table afterquery_outbox of the database (`afterquery.outbox`), which is made if it is
+    missing. Raises what `sqlite3.connect` raises.
     """
     kind = _followed(factory)  # type: ignore[arg-type]
 
     def make(*args: Any, **kwargs: Any) -> Connection:
         connection = kind.__new__(kind)
-        connection._follower = Follower(replicator)  # __init__ may run statements
+        gathering = OutboxGathering(replicator) if outbox else Gathering(replicator)
+        connection._follower = Follower(replicator, gathering)  # __init__ may run statements
         connection.__init__(*args, **kwargs)  # type: ignore[misc]
         return connection
 
     connection: Connection = sqlite3.connect(database, factory=make, **settings)  # type: ignore[call-overload]
     connection._follower.gathering.order = _order(connection, database)
+    try:
+        connection._follower.gathering.prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -42,11 +42,11 @@ class Results(Protocol):
 class Follower:
     """Follows one connection, and does not keep it alive."""
 
-    def __init__(self, replicator: Replicator) -> None:
+    def __init__(self, replicator: Replicator, gathering: Gathering) -> None:
         self.lock = threading.RLock()
         """Held while a write or the end of a transaction runs: threads that share the connection
         share its transactions too."""
-        self.gathering = Gathering(replicator)
+        self.gathering = gathering
         self._replicator = replicator
         self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
         """Cursors that return rows of a write, with their `description` of it."""
@@ -82,8 +82,7 @@ class Follower:
                 return result
             finally:
                 if self.gathering and not connection.in_transaction:
-                    # A transaction of its own after all; nothing held the lock.
-                    self.gathering.committed(self.gathering.ticket())
+                    self.gathering.alone(connection)
 
     def alone(self, connection: sqlite3.Connection, found: Statement) -> bool:
         """Whether a statement would be a transaction of its own."""
@@ -108,20 +107,26 @@ class Follower:
     ) -> T:
         """Run a statement that moves the transaction."""
         with self.lock:
+            before = connection.in_transaction
             if control.verb in {"COMMIT", "RELEASE"}:
-                result = self.committing(connection, run)
+                result = self.committing(connection, run, control=control)
             elif control.verb == "ROLLBACK":
                 result = self.rolling_back(connection, run)
             else:
                 self._look(connection)
                 result = run()
             if control.name and connection.in_transaction:
-                self.gathering.move(control)
+                self.gathering.move(control, began=not before)
             self.gathering.count(sql)
             return result
 
     def committing(
-        self, connection: sqlite3.Connection, run: Callable[[], T], *, reopens: bool = False
+        self,
+        connection: sqlite3.Connection,
+        run: Callable[[], T],
+        *,
+        reopens: bool = False,
+        control: Control | None = None,
     ) -> T:
         """Run what may commit; `reopens`: it then begins the next transaction at once."""
         with self.lock:
@@ -130,8 +135,10 @@ class Follower:
                 return run()
             ticket = self.gathering.ticket()
             try:
+                self.gathering.seal(connection, control)
                 result = run()
             except BaseException:
+                self.gathering.unseal(connection)
                 self.gathering.give_back(ticket)
                 self.after_error(connection)
                 raise
@@ -139,6 +146,7 @@ class Follower:
                 self.gathering.committed(ticket)
                 self._unfinished.clear()
             else:
+                self.gathering.unseal(connection)
                 self.gathering.give_back(ticket)
             return result
 

@@ -8,6 +8,8 @@ from afterquery._failures import failures
 from afterquery._order import CommitOrder
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from afterquery import Replication, Replicator, Transaction
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
@@ -22,7 +24,18 @@ class Gathering:
         self._replicator = replicator
         self._transaction: Transaction | None = None
         self._savepoints: list[tuple[str, int]] = []
+        self._began_with_savepoint = False
         self._last: Ticket | None = None
+
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        """The database is open."""
+
+    def seal(self, connection: sqlite3.Connection, control: Control | None) -> None:
+        """A COMMIT comes, or a RELEASE, which may be one. An error of SQLite's here is one of the
+        COMMIT."""
+
+    def unseal(self, connection: sqlite3.Connection) -> None:
+        """Nothing was committed."""
 
     def __bool__(self) -> bool:
         """Whether anything is open: a statement, or a savepoint to go back to."""
@@ -49,8 +62,10 @@ class Gathering:
         except Exception:
             failures.report("a statement could not be replicated")
 
-    def move(self, control: Control) -> None:
-        """SAVEPOINT, ROLLBACK TO or RELEASE ran, and the transaction is open still."""
+    def move(self, control: Control, *, began: bool = False) -> None:
+        """SAVEPOINT, ROLLBACK TO or RELEASE ran, and the transaction is open still. `began`: it
+        began with this SAVEPOINT, and ends with its RELEASE."""
+        self._began_with_savepoint = began or self._began_with_savepoint
         try:
             if control.verb == "SAVEPOINT":
                 self._savepoints.append((control.name, self._open().savepoint()))
@@ -67,8 +82,7 @@ class Gathering:
 
     def drop(self) -> None:
         """The transaction came to nothing."""
-        transaction, self._transaction = self._transaction, None
-        self._savepoints.clear()
+        transaction = self._ended()
         try:
             if transaction is not None:
                 transaction.rollback()
@@ -83,6 +97,12 @@ class Gathering:
             failures.report("a commit has no place in the order, and is not replicated")
             return None
 
+    def alone(self, connection: sqlite3.Connection) -> None:
+        """A statement was a transaction of its own after all, and is committed: nothing held the
+        lock."""
+        del connection
+        self.committed(self.ticket())
+
     def give_back(self, ticket: Ticket | None) -> None:
         """Nothing was committed. A ticket that is only forgotten may live on in a traceback, and
         hold up all behind it."""
@@ -94,8 +114,7 @@ class Gathering:
 
     def committed(self, ticket: Ticket | None) -> None:
         """The transaction was committed."""
-        transaction, self._transaction = self._transaction, None
-        self._savepoints.clear()
+        transaction = self._ended()
         try:
             if ticket is not None and transaction is not None:
                 self._last = ticket
@@ -105,5 +124,14 @@ class Gathering:
 
     def _open(self) -> Transaction:
         if self._transaction is None:
-            self._transaction = self._replicator.transaction()
+            self._transaction = self._new()
         return self._transaction
+
+    def _new(self) -> Transaction:
+        return self._replicator.transaction()
+
+    def _ended(self) -> Transaction | None:
+        transaction, self._transaction = self._transaction, None
+        self._savepoints.clear()
+        self._began_with_savepoint = False
+        return transaction
