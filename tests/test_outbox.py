@@ -88,10 +88,10 @@ def test_other_texts_are_refused(text: str) -> None:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    before = failures.counts()
+    failures.forget()
     with ExitStack() as found:
         yield found
-    assert failures.counts() == before
+    assert failures.counts() == {}
 
 
 def opened(stack: ExitStack, path: Path, **settings: Any) -> afterquery.sqlite3.Connection:
