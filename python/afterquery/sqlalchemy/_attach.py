@@ -1,0 +1,223 @@
+"""Puts followers onto the connections of an engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
+
+from afterquery._errors import ConfigurationError
+from afterquery.sqlalchemy._driver import Driver
+from afterquery.sqlalchemy._follower import Follower, last
+from afterquery.sqlalchemy._guard import Guard
+from afterquery.sqlalchemy._statement import Statement
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from afterquery import Replication, Replicator
+
+Target: TypeAlias = (
+    "Engine | AsyncEngine | sessionmaker[Session] | async_sessionmaker[AsyncSession]"
+)
+
+_KEY = "afterquery"
+_RANDOM = re.compile(r"\brandom(?:blob)?\s*\(", re.IGNORECASE)
+_attached: WeakSet[Engine] = WeakSet()
+
+
+def attach(target: Target, replicator: Replicator) -> Attached:
+    """Replicate what `target` commits from now on, each transaction as one write.
+
+    `target` is an engine, or a sessionmaker that has its engines already; all connections of an
+    engine are followed, whoever uses them. DDL is replicated where the replicator has `ddl=True`.
+
+    Raises `ConfigurationError`, a `ValueError`, for an engine that is not SQLite's or is attached
+    already, and for a sessionmaker without one; `TypeError` for anything else.
+    """
+    engines = _engines(target)
+    for engine in engines:
+        _check(engine)
+    return Attached(engines, replicator)
+
+
+class Attached:
+    """An engine, or several, whose commits are replicated until `detach()`."""
+
+    def __init__(self, engines: list[Engine], replicator: Replicator) -> None:
+        self._replicator = replicator
+        self._guard = Guard()
+        self._undo: list[Callable[[], None]] = []
+        self._engines = engines
+        for engine in engines:
+            self._listen(engine)
+            self._follow_ends(engine)
+            _attached.add(engine)
+
+    @property
+    def errors(self) -> int:
+        """How often something was not replicated that should have been; the log says what."""
+        return self._guard.errors
+
+    @property
+    def last(self) -> Replication | None:
+        """The write of the last transaction that this thread or task committed.
+
+        None before the first one, where nothing was replicated, and as long as it is held back.
+        """
+        transaction = last.get()
+        return transaction.replication if transaction is not None else None
+
+    def detach(self) -> None:
+        """Follow nothing any more; what is open now is not replicated. Harmless when repeated."""
+        while self._undo:
+            self._undo.pop()()
+        for engine in self._engines:
+            _attached.discard(engine)
+
+    def _listen(self, engine: Engine) -> None:
+        listeners: list[tuple[str, Callable[..., Any], bool]] = [
+            ("before_cursor_execute", self._freeze, True),
+            ("do_execute", self._execute, False),
+            ("do_executemany", self._executemany, False),
+            ("do_execute_no_params", self._execute_no_params, False),
+            ("begin_twophase", _no_twophase, False),
+        ]
+        for name, listener, retval in listeners:
+            event.listen(engine, name, listener, **({"retval": True} if retval else {}))
+            self._undo.append(lambda n=name, f=listener: event.remove(engine, n, f))  # type: ignore[misc]
+
+    def _follow_ends(self, engine: Engine) -> None:
+        """Learn how COMMIT and ROLLBACK end: SQLAlchemy's events come before them."""
+        for name in ("commit", "rollback"):
+            self._replace(engine.dialect, f"do_{name}", getattr(Follower, name))
+
+    def _replace(
+        self, dialect: Any, name: str, follow: Callable[[Follower, Callable[[], None]], None]
+    ) -> None:
+        original = getattr(dialect, name)
+
+        def replacement(connection: PoolProxiedConnection) -> None:
+            follower = self._known(connection)
+            if follower is None:
+                original(connection)
+            else:
+                follow(follower, lambda: original(connection))
+
+        def undo() -> None:
+            if vars(dialect).get(name) is replacement:
+                delattr(dialect, name)
+
+        setattr(dialect, name, replacement)
+        self._undo.append(undo)
+
+    def _freeze(
+        self,
+        _connection: Connection,
+        _cursor: DBAPICursor,
+        sql: str,
+        params: Any,
+        _context: ExecutionContext | None,
+        _many: bool,
+    ) -> tuple[str, Any]:
+        with self._guard:
+            # One value for all rows of an `executemany` would be another statement.
+            if not isinstance(params, list) or not _RANDOM.search(sql):
+                sql, params = self._replicator.before_query(sql, params)
+        return sql, params
+
+    def _execute(
+        self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
+    ) -> bool:
+        statement = Statement(cursor, sql, params, context, many=False)
+        return self._run(
+            statement, lambda: context.dialect.do_execute(cursor, sql, params, context)
+        )
+
+    def _executemany(
+        self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
+    ) -> bool:
+        statement = Statement(cursor, sql, params, context, many=True)
+        rows: Any = statement.counted()
+        return self._run(
+            statement, lambda: context.dialect.do_executemany(cursor, sql, rows, context)
+        )
+
+    def _execute_no_params(self, cursor: DBAPICursor, sql: str, context: ExecutionContext) -> bool:
+        statement = Statement(cursor, sql, (), context, many=False)
+        return self._run(
+            statement, lambda: context.dialect.do_execute_no_params(cursor, sql, context)
+        )
+
+    def _run(self, statement: Statement, run: Callable[[], None]) -> bool:
+        """Run it; True tells SQLAlchemy that this is done."""
+        follower = None
+        with self._guard:
+            follower = self._follower(statement.context.root_connection)
+        if follower is None:
+            run()
+        else:
+            follower.execute(run, statement)
+        return True
+
+    def _follower(self, connection: Connection) -> Follower:
+        proxied = connection.connection
+        follower = self._known(proxied)
+        if follower is None:
+            follower = Follower(
+                Driver(proxied), self._replicator, self._guard, memory=connection.engine.pool
+            )
+            proxied.info[_KEY] = (self, follower)
+        return follower
+
+    def _known(self, connection: PoolProxiedConnection) -> Follower | None:
+        """The follower of what the pool has there now, if this is ours."""
+        owner, follower = connection.info.get(_KEY, (None, None))
+        known: Follower | None = follower
+        if known is None or owner is not self:
+            return None
+        return known if known.driver.dbapi is connection.dbapi_connection else None
+
+
+def _no_twophase(_: Connection, __: object) -> None:
+    raise InvalidRequestError(
+        "afterquery does not follow two-phase transactions: SQLite has none, and replicas get "
+        "only what is committed. Use begin(), or detach() this engine."
+    )
+
+
+def _check(engine: Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        raise ConfigurationError(f"replicas speak SQLite, and {engine!r} does not")
+    if engine in _attached:
+        raise ConfigurationError(f"{engine!r} is attached already; detach() it first")
+
+
+def _engines(target: object) -> list[Engine]:
+    """The engines behind it, each once; those made by `execution_options` share one pool."""
+    if isinstance(target, (sessionmaker, async_sessionmaker)):
+        binds = [target.kw.get("bind"), *(target.kw.get("binds") or {}).values()]
+        found = [engine for bind in binds if bind is not None for engine in _engines(bind)]
+        if not found:
+            raise ConfigurationError("the sessionmaker has no engine yet: bind it first")
+        return list(dict.fromkeys(found))
+    if isinstance(target, (AsyncConnection, AsyncEngine)):
+        return _engines(target.sync_engine if isinstance(target, AsyncEngine) else target.engine)
+    if isinstance(target, Connection):
+        return _engines(target.engine)
+    if not isinstance(target, Engine):
+        raise TypeError(f"attach() takes an engine or a sessionmaker, not {type(target).__name__}")
+    return [_root(target)]
+
+
+def _root(engine: Engine) -> Engine:
+    while (parent := getattr(engine, "_proxied", None)) is not None:
+        engine = parent
+    return engine
