@@ -105,7 +105,9 @@ class Attached:
         original = getattr(dialect, name)
 
         def replacement(connection: PoolProxiedConnection) -> None:
-            follower = self._known(connection)
+            follower = None
+            with self._guard:
+                follower = self._known(connection)
             if follower is None:
                 original(connection)
             else:
@@ -167,23 +169,33 @@ class Attached:
             follower.execute(run, statement)
         return True
 
-    def _follower(self, connection: Connection) -> Follower:
+    def _follower(self, connection: Connection) -> Follower | None:
+        """The follower of a connection, a new one if need be."""
         proxied = connection.connection
+        info = _info(proxied)
         follower = self._known(proxied)
-        if follower is None:
+        if follower is None and info is not None:
             follower = Follower(
                 Driver(proxied), self._replicator, self._guard, memory=connection.engine.pool
             )
-            proxied.info[_KEY] = (self, follower)
+            info[_KEY] = (self, follower)
         return follower
 
     def _known(self, connection: PoolProxiedConnection) -> Follower | None:
         """The follower of what the pool has there now, if this is ours."""
-        owner, follower = connection.info.get(_KEY, (None, None))
+        owner, follower = (_info(connection) or {}).get(_KEY, (None, None))
         known: Follower | None = follower
         if known is None or owner is not self:
             return None
         return known if known.driver.dbapi is connection.dbapi_connection else None
+
+
+def _info(connection: PoolProxiedConnection) -> dict[Any, Any] | None:
+    """What the pool keeps beside a connection; None while SQLAlchemy looks the driver over."""
+    try:
+        return connection.info
+    except NotImplementedError:
+        return None
 
 
 def _no_twophase(_: Connection, __: object) -> None:
