@@ -147,7 +147,7 @@ class Attached:
         self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
     ) -> bool:
         statement = Statement(cursor, sql, params, context, many=True)
-        rows: Any = statement.counted()
+        rows = statement.rows
         return self._run(
             statement, lambda: context.dialect.do_executemany(cursor, sql, rows, context)
         )
@@ -208,6 +208,8 @@ def _no_twophase(_: Connection, __: object) -> None:
 def _check(engine: Engine) -> None:
     if engine.dialect.name != "sqlite":
         raise ConfigurationError(f"replicas speak SQLite, and {engine!r} does not")
+    if not hasattr(engine.dialect.execution_ctx_cls, "fetchall_for_returning"):
+        raise ConfigurationError("afterquery.sqlalchemy needs SQLAlchemy 2.0.10 or newer")
     if engine in _attached:
         raise ConfigurationError(f"{engine!r} is attached already; detach() it first")
 

@@ -50,9 +50,10 @@ class Driver:
         return self._autocommit is False or not self._raw.in_transaction
 
     @property
-    def total_changes(self) -> int:
-        """Rows changed since the connection was opened."""
-        return int(self._raw.total_changes)
+    def total_changes(self) -> int | None:
+        """Rows changed since the connection was opened; None where the driver does not tell."""
+        count: int | None = getattr(self._raw, "total_changes", None)
+        return count
 
     def commits_alone(self, statement: Statement) -> bool:
         """Whether it would be a transaction of its own, committed when it ends.
@@ -80,7 +81,7 @@ class Driver:
         cursor = self.dbapi.cursor()
         try:
             cursor.execute(sql)
-            return cursor.fetchone() if cursor.description is not None else None
+            return cursor.fetchone() if cursor.description else None
         finally:
             cursor.close()
 

@@ -85,7 +85,7 @@ class Follower:
             transaction.rollback()
 
     def _execute_within(self, run: Callable[[], None], statement: Statement) -> None:
-        ticket, changes = None, 0
+        ticket, changes = None, None
         with self._guard:
             changes = self.driver.total_changes
             ticket = self._take() if statement.verb in _MAY_COMMIT else None
@@ -137,7 +137,7 @@ class Follower:
             statement.sql, statement.params, statement.rowcount, many=statement.many
         )
 
-    def _failed(self, statement: Statement, error: BaseException, changes: int) -> None:
+    def _failed(self, statement: Statement, error: BaseException, changes: int | None) -> None:
         """What a failed statement has done all the same."""
         if not isinstance(error, Exception):
             self.drop()  # interrupted: SQLAlchemy closes the connection
@@ -146,7 +146,7 @@ class Follower:
         elif done := statement.done():
             self._transaction = self._transaction or self._replicator.transaction()
             self._transaction.after_query(statement.sql, done, many=True)
-        elif self.driver.total_changes != changes:
+        elif self.driver.total_changes != changes or (changes is None and statement.many):
             self._guard.missed("a statement that failed left changes: %s", statement.sql)
 
     def _follow(self, statement: Statement) -> None:

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 
 
+class Rows(list[Any]):
+    """Sets of parameters that know how many of them the driver has taken."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for self.taken, row in enumerate(super().__iter__(), 1):
+            yield row
+
+
 class Statement:
     """Text and parameters as the driver gets them."""
 
@@ -25,28 +35,24 @@ class Statement:
         self.context = context
         self.many = many
         self.verb, self.verb_start = verb(sql)
-        self._taken = 0
+        self.rows = Rows(params) if many else Rows()
+        """The parameters of `executemany`, for the driver."""
 
-    def counted(self) -> Iterator[Any]:
-        """The rows of `executemany`, counted as the driver takes them."""
-        for self._taken, row in enumerate(self.params, 1):  # noqa: B020 - the count outlives a failure
-            yield row
-
-    def done(self) -> Sequence[Any]:
+    def done(self) -> list[Any]:
         """The rows of a failed `executemany` that came before the one that failed."""
-        return list(self.params[: max(0, self._taken - 1)]) if self.many else []
+        return self.rows[: max(0, self.rows.taken - 1)]
 
     @property
     def rowcount(self) -> int | None:
         """How many rows it changed; None where the driver does not know, or not yet."""
-        if self.cursor.description is not None:
+        if self.cursor.description:
             return None  # sqlite3 counts when the last row has been fetched
         count = self.cursor.rowcount
         return count if count >= 0 else None
 
     def buffer(self) -> None:
         """Fetch what RETURNING gives, and leave it for SQLAlchemy: SQLite cannot commit before."""
-        if self.cursor.description is None:
+        if not self.cursor.description:
             return
         rows = self.cursor.fetchall()
         context: Any = self.context
