@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     create_engine,
     event,
 )
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from afterquery import Replicator
@@ -123,6 +124,25 @@ def world_on(engine: Engine, path: Path, replicas: Sequence[PeerProcess]) -> Ite
         finally:
             attached.detach()
             engine.dispose()
+
+
+@asynccontextmanager
+async def async_world_on(
+    engine: AsyncEngine, path: Path, replicas: Sequence[PeerProcess]
+) -> AsyncIterator[World]:
+    """The same with an async engine."""
+    for process in replicas:
+        wipe(process)
+    async with connect(*replicas, ddl=True) as replicator:
+        attached = attach(engine, replicator)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+            before = replicator.stats().writes
+            yield World(path, engine.sync_engine, replicator, attached, replicas, before)
+        finally:
+            attached.detach()
+            await engine.dispose()
 
 
 def wipe(process: PeerProcess) -> None:

@@ -1,0 +1,76 @@
+"""Commit order is seq order, however many threads commit."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, insert, text
+from sqlalchemy.orm import sessionmaker
+
+from replication.world import TIMEOUT, peers
+from support.alchemy import users, world_on
+
+CHAIN = text("UPDATE users SET n = (n * 31 + :k) % 1000003 WHERE id = 1")
+
+
+@pytest.mark.parametrize("level", ["SERIALIZABLE", "AUTOCOMMIT"])
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+def test_two_threads_and_more(tmp_path: Path, level: str, journal: str) -> None:
+    """Each write depends on all before it, so that any other order ends elsewhere."""
+    path = tmp_path / "primary.db"
+    engine = create_engine(
+        f"sqlite:///{path}", isolation_level=level, connect_args={"timeout": TIMEOUT}
+    )
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        for turn in range(30):
+            with engine.connect() as connection:
+                connection.execute(CHAIN, {"k": chance.randrange(1_000)})
+                connection.execute(insert(users).values(name=f"{number}-{turn}"))
+                (connection.rollback if turn % 5 == 4 else connection.commit)()
+
+    with peers(tmp_path, 1) as replicas, world_on(engine, path, replicas) as world:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"PRAGMA journal_mode = {journal}")
+            connection.exec_driver_sql("INSERT INTO users (id, name, n) VALUES (1, 'chain', 1)")
+        together(work, 4)
+        world.same(writes=1 + (4 * 30 * 2 if level == "AUTOCOMMIT" else 4 * 24))
+
+
+def test_sessions_in_threads(tmp_path: Path) -> None:
+    path = tmp_path / "primary.db"
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT})
+    make = sessionmaker(engine)
+
+    def work(number: int) -> None:
+        for turn in range(20):
+            with make() as session, session.begin():
+                session.execute(CHAIN, {"k": number * turn})
+                with session.begin_nested() as savepoint:
+                    session.execute(CHAIN, {"k": 7})
+                    if turn % 2:
+                        savepoint.rollback()
+
+    with peers(tmp_path, 1) as replicas, world_on(engine, path, replicas) as world:
+        with engine.begin() as connection:
+            connection.execute(insert(users).values(id=1, name="chain", n=1))
+        together(work, 3)
+        world.same(writes=1 + 3 * 20)
+
+
+def together(work: Callable[[int], None], count: int) -> None:
+    """Run it in so many threads that start at once; raise what any of them raises."""
+    barrier = threading.Barrier(count)
+
+    def begin(number: int) -> None:
+        barrier.wait()
+        work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(begin, range(count)))
