@@ -103,6 +103,7 @@ class Attached:
         self, dialect: Any, name: str, follow: Callable[[Follower, Callable[[], None]], None]
     ) -> None:
         original = getattr(dialect, name)
+        replaced = name in vars(dialect)  # by somebody else
 
         def replacement(connection: PoolProxiedConnection) -> None:
             follower = None
@@ -115,7 +116,7 @@ class Attached:
 
         def undo() -> None:
             if vars(dialect).get(name) is replacement:
-                delattr(dialect, name)
+                setattr(dialect, name, original) if replaced else delattr(dialect, name)
 
         setattr(dialect, name, replacement)
         self._undo.append(undo)
