@@ -248,6 +248,8 @@ def test_cancelled_while_it_commits_it_is_a_write(play: Play) -> None:
 
 def test_a_connection_left_to_the_garbage_collector(play: Play) -> None:
     async def story(world: World, engine: AsyncEngine) -> None:
+        if not engine.dialect.has_terminate:
+            pytest.skip("here SQLAlchemy leaves it open, and its lock in the database")
         connection = await engine.connect()
         await add(connection, "a")
         with warnings.catch_warnings():

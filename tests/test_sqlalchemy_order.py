@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +41,10 @@ def test_two_threads_and_more(tmp_path: Path, level: str, journal: str) -> None:
                 (connection.rollback if turn % 5 == 4 else connection.commit)()
 
     with peers(tmp_path, 1) as replicas, world_on(engine, path, replicas) as world:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"PRAGMA journal_mode = {journal}")
-            connection.exec_driver_sql("INSERT INTO users (id, name, n) VALUES (1, 'chain', 1)")
+        with closing(sqlite3.connect(path)) as plain:
+            plain.execute(f"PRAGMA journal_mode = {journal}")
+        with engine.begin() as connection:
+            connection.execute(insert(users).values(id=1, name="chain", n=1))
         together(work, 4)
         world.same(writes=1 + (4 * 30 * 2 if level == "AUTOCOMMIT" else 4 * 24))
 
