@@ -451,7 +451,7 @@ def test_an_error_of_ours_does_not_reach_the_application(
         add(connection, "a")
         assert connection.execute(select(users.c.name)).scalar_one() == "a"
     assert plain.names() == ["a"]
-    assert plain.attached.errors == 3
+    assert plain.attached.errors == 2
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
     monkeypatch.undo()
     with plain.engine.begin() as connection:

@@ -178,7 +178,7 @@ class Hero(SQLModel, table=True):
 
 
 def test_sqlmodel(world: World) -> None:
-    SQLModel.metadata.create_all(world.engine)
+    SQLModel.metadata.tables["hero"].create(world.engine)
     with SQLModelSession(world.engine) as session:
         hero = Hero(name="Deadpond")
         session.add(hero)

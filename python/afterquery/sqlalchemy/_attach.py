@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
@@ -16,10 +17,10 @@ from afterquery._errors import ConfigurationError
 from afterquery.sqlalchemy._driver import Driver
 from afterquery.sqlalchemy._follower import Follower, last
 from afterquery.sqlalchemy._guard import Guard
-from afterquery.sqlalchemy._statement import Statement
+from afterquery.sqlalchemy._statement import Rows, Statement
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect, ExecutionContext
     from sqlalchemy.pool import PoolProxiedConnection
 
     from afterquery import Replication, Replicator
@@ -83,28 +84,28 @@ class Attached:
             _attached.discard(engine)
 
     def _listen(self, engine: Engine) -> None:
-        listeners: list[tuple[str, Callable[..., Any], bool]] = [
-            ("before_cursor_execute", self._freeze, True),
-            ("do_execute", self._execute, False),
-            ("do_executemany", self._executemany, False),
-            ("do_execute_no_params", self._execute_no_params, False),
-            ("begin_twophase", _no_twophase, False),
+        listeners: list[tuple[str, Callable[..., bool]]] = [
+            ("do_execute", self._execute),
+            ("do_executemany", self._executemany),
+            ("do_execute_no_params", self._execute_no_params),
         ]
-        for name, listener, retval in listeners:
-            event.listen(engine, name, listener, **({"retval": True} if retval else {}))
-            self._undo.append(lambda n=name, f=listener: event.remove(engine, n, f))  # type: ignore[misc]
+        for name, listener in listeners:
+            event.listen(engine, name, listener)
+            self._undo.append(partial(event.remove, engine, name, listener))
 
     def _follow_ends(self, engine: Engine) -> None:
         """Learn how COMMIT and ROLLBACK end: SQLAlchemy's events come before them."""
+        dialect = engine.dialect
         for name in ("commit", "rollback"):
-            self._replace(engine.dialect, f"do_{name}", getattr(Follower, name))
+            original = getattr(dialect, f"do_{name}")
+            self._replace(dialect, f"do_{name}", self._end(original, getattr(Follower, name)))
+        self._replace(dialect, "do_begin_twophase", _no_twophase)
 
-    def _replace(
-        self, dialect: Any, name: str, follow: Callable[[Follower, Callable[[], None]], None]
-    ) -> None:
-        original = getattr(dialect, name)
-        replaced = name in vars(dialect)  # by somebody else
-
+    def _end(
+        self,
+        original: Callable[[PoolProxiedConnection], None],
+        follow: Callable[[Follower, Callable[[], None]], None],
+    ) -> Callable[[PoolProxiedConnection], None]:
         def replacement(connection: PoolProxiedConnection) -> None:
             follower = None
             with self._guard:
@@ -114,54 +115,60 @@ class Attached:
             else:
                 follow(follower, lambda: original(connection))
 
+        return replacement
+
+    def _replace(self, dialect: Dialect, name: str, replacement: Callable[..., None]) -> None:
+        before = vars(dialect).get(name)  # somebody else may have replaced it there
+
         def undo() -> None:
             if vars(dialect).get(name) is replacement:
-                setattr(dialect, name, original) if replaced else delattr(dialect, name)
+                setattr(dialect, name, before) if before else delattr(dialect, name)
 
         setattr(dialect, name, replacement)
         self._undo.append(undo)
 
-    def _freeze(
-        self,
-        _connection: Connection,
-        _cursor: DBAPICursor,
-        sql: str,
-        params: Any,
-        _context: ExecutionContext | None,
-        _many: bool,
-    ) -> tuple[str, Any]:
+    def _frozen(self, sql: str, params: Any) -> str:
+        """The text with what would differ on a replica frozen; the parameters stay."""
         with self._guard:
             # One value for all rows of an `executemany` would be another statement.
             if not isinstance(params, list) or not _RANDOM.search(sql):
-                sql, params = self._replicator.before_query(sql, params)
-        return sql, params
+                return self._replicator.before_query(sql, params)[0]
+        return sql
 
     def _execute(
         self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
     ) -> bool:
-        statement = Statement(cursor, sql, params, context, many=False)
+        text = self._frozen(sql, params)
         return self._run(
-            statement, lambda: context.dialect.do_execute(cursor, sql, params, context)
+            Statement(cursor, text, params, context),
+            lambda: context.dialect.do_execute(cursor, text, params, context),
         )
 
     def _executemany(
         self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
     ) -> bool:
-        statement = Statement(cursor, sql, params, context, many=True)
-        rows = statement.rows
+        text = self._frozen(sql, params)
+        rows = Rows(params)
         return self._run(
-            statement, lambda: context.dialect.do_executemany(cursor, sql, rows, context)
+            Statement(cursor, text, params, context, rows),
+            lambda: context.dialect.do_executemany(cursor, text, rows, context),
         )
 
     def _execute_no_params(self, cursor: DBAPICursor, sql: str, context: ExecutionContext) -> bool:
-        statement = Statement(cursor, sql, (), context, many=False)
+        text = self._frozen(sql, ())
         return self._run(
-            statement, lambda: context.dialect.do_execute_no_params(cursor, sql, context)
+            Statement(cursor, text, (), context),
+            lambda: context.dialect.do_execute_no_params(cursor, text, context),
         )
 
     def _run(self, statement: Statement, run: Callable[[], None]) -> bool:
         """Run it; True tells SQLAlchemy that this is done."""
         follower = None
+        if statement.verb == "SELECT":
+            run()
+            with self._guard:
+                statement.count(self._replicator)
+            return True
         with self._guard:
             follower = self._follower(statement.context.root_connection)
         if follower is None:
@@ -199,7 +206,7 @@ def _info(connection: PoolProxiedConnection) -> dict[Any, Any] | None:
         return None
 
 
-def _no_twophase(_: Connection, __: object) -> None:
+def _no_twophase(*_: object) -> None:
     raise InvalidRequestError(
         "afterquery does not follow two-phase transactions: SQLite has none, and replicas get "
         "only what is committed. Use begin(), or detach() this engine."

@@ -12,6 +12,8 @@ from afterquery.sqlalchemy._text import verb
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 
+    from afterquery import Replicator
+
 
 class Rows(list[Any]):
     """Sets of parameters that know how many of them the driver has taken."""
@@ -27,20 +29,32 @@ class Statement:
     """Text and parameters as the driver gets them."""
 
     def __init__(
-        self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext, many: bool
+        self,
+        cursor: DBAPICursor,
+        sql: str,
+        params: Any,
+        context: ExecutionContext,
+        rows: Rows | None = None,
     ) -> None:
         self.cursor = cursor
         self.sql = sql
         self.params = params
         self.context = context
-        self.many = many
+        self.rows = rows
         self.verb, self.verb_start = verb(sql)
-        self.rows = Rows(params) if many else Rows()
-        """The parameters of `executemany`, for the driver."""
+
+    @property
+    def many(self) -> bool:
+        """Whether this is an `executemany`."""
+        return self.rows is not None
 
     def done(self) -> list[Any]:
         """The rows of a failed `executemany` that came before the one that failed."""
-        return self.rows[: max(0, self.rows.taken - 1)]
+        return [] if self.rows is None else self.rows[: max(0, self.rows.taken - 1)]
+
+    def count(self, replicator: Replicator) -> None:
+        """Have a read counted as one."""
+        replicator.transaction().after_query(self.sql)
 
     @property
     def rowcount(self) -> int | None:
