@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -567,3 +568,9 @@ def test_a_closed_replicator_harms_nobody(plain: World) -> None:
     with plain.engine.begin() as connection:
         add(connection, "a")
     assert plain.names() == ["a"]
+
+
+def test_it_needs_no_greenlet() -> None:
+    """SQLAlchemy installs it only where it is asked to."""
+    code = "import sys; sys.modules['greenlet'] = None; import afterquery.sqlalchemy"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,29 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import event
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import Session, sessionmaker
 
 from afterquery._errors import ConfigurationError
 from afterquery.sqlalchemy._driver import Driver
 from afterquery.sqlalchemy._follower import Follower, last
 from afterquery.sqlalchemy._guard import Guard
 from afterquery.sqlalchemy._statement import Rows, Statement
+from afterquery.sqlalchemy._targets import Target, engines_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPICursor, Dialect, ExecutionContext
     from sqlalchemy.pool import PoolProxiedConnection
 
     from afterquery import Replication, Replicator
-
-Target: TypeAlias = (
-    "Engine | AsyncEngine | sessionmaker[Session] | async_sessionmaker[AsyncSession]"
-)
 
 _KEY = "afterquery"
 _RANDOM = re.compile(r"\brandom(?:blob)?\s*\(", re.IGNORECASE)
@@ -43,9 +39,10 @@ def attach(target: Target, replicator: Replicator) -> Attached:
     Raises `ConfigurationError`, a `ValueError`, for an engine that is not SQLite's or is attached
     already, and for a sessionmaker without one; `TypeError` for anything else.
     """
-    engines = _engines(target)
+    engines = engines_of(target)
     for engine in engines:
-        _check(engine)
+        if engine in _attached:
+            raise ConfigurationError(f"{engine!r} is attached already; detach() it first")
     return Attached(engines, replicator)
 
 
@@ -193,7 +190,7 @@ class Attached:
         """The follower of what the pool has there now, if this is ours."""
         owner, follower = (_info(connection) or {}).get(_KEY, (None, None))
         known: Follower | None = follower
-        if known is None or owner is not self:
+        if known is None or owner is not self or not self._undo:
             return None
         return known if known.driver.dbapi is connection.dbapi_connection else None
 
@@ -211,35 +208,3 @@ def _no_twophase(*_: object) -> None:
         "afterquery does not follow two-phase transactions: SQLite has none, and replicas get "
         "only what is committed. Use begin(), or detach() this engine."
     )
-
-
-def _check(engine: Engine) -> None:
-    if engine.dialect.name != "sqlite":
-        raise ConfigurationError(f"replicas speak SQLite, and {engine!r} does not")
-    if not hasattr(engine.dialect.execution_ctx_cls, "fetchall_for_returning"):
-        raise ConfigurationError("afterquery.sqlalchemy needs SQLAlchemy 2.0.10 or newer")
-    if engine in _attached:
-        raise ConfigurationError(f"{engine!r} is attached already; detach() it first")
-
-
-def _engines(target: object) -> list[Engine]:
-    """The engines behind it, each once; those made by `execution_options` share one pool."""
-    if isinstance(target, (sessionmaker, async_sessionmaker)):
-        binds = [target.kw.get("bind"), *(target.kw.get("binds") or {}).values()]
-        found = [engine for bind in binds if bind is not None for engine in _engines(bind)]
-        if not found:
-            raise ConfigurationError("the sessionmaker has no engine yet: bind it first")
-        return list(dict.fromkeys(found))
-    if isinstance(target, (AsyncConnection, AsyncEngine)):
-        return _engines(target.sync_engine if isinstance(target, AsyncEngine) else target.engine)
-    if isinstance(target, Connection):
-        return _engines(target.engine)
-    if not isinstance(target, Engine):
-        raise TypeError(f"attach() takes an engine or a sessionmaker, not {type(target).__name__}")
-    return [_root(target)]
-
-
-def _root(engine: Engine) -> Engine:
-    while (parent := getattr(engine, "_proxied", None)) is not None:
-        engine = parent
-    return engine
