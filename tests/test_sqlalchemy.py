@@ -492,7 +492,12 @@ def test_detached_it_follows_nothing(plain: World) -> None:
 def test_its_last_write_is_at_hand(plain: World) -> None:
     with plain.engine.begin() as connection:
         add(connection, "a")
+    with plain.engine.begin() as connection:
+        connection.execute(select(users)).all()
+        connection.exec_driver_sql("PRAGMA user_version")
     fulfilled(plain.attached.last)
+    assert plain.attached.last is not None
+    assert plain.attached.last.seq == plain.before + 1
 
 
 def test_in_memory(replicas: Sequence[PeerProcess]) -> None:

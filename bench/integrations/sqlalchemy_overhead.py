@@ -2,13 +2,16 @@
 
 python bench/integrations/sqlalchemy_overhead.py [rounds]
 
-Bare and attached engines take turns, round by round, on files of their own, so that what else the
-machine does falls on both; compare ratios, not runs. The replica is a peer in another process.
+Three engines take turns, round by round, on files of their own, so that what else the machine does
+falls on all: one alone, one that is followed while its replica is away, which is what the caller
+pays, and one whose writes a peer takes meanwhile, in another process on the same cores. Compare
+ratios, not runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import statistics
@@ -142,41 +145,51 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def show(name: str, bare: list[float], attached: list[float], count: int) -> None:
-    """Medians of a single one in microseconds, and the median of the rounds' ratios."""
-    one, other = (statistics.median(times) / count * 1e6 for times in (bare, attached))
-    ratio = statistics.median(b / a for a, b in zip(bare, attached, strict=True))
-    print(f"| {name} | {one:.1f} µs | {other:.1f} µs | {other - one:+.1f} µs | {ratio:.2f} |")
+class Times:
+    """Seconds of each round: alone, followed, and followed with a replica that takes it all."""
+
+    def __init__(self) -> None:
+        self.all: tuple[list[float], list[float], list[float]] = ([], [], [])
+
+    def show(self, name: str, count: int) -> None:
+        """Medians of a single one, and medians of the rounds' ratios."""
+        alone, followed, delivered = self.all
+        cells = [f"{statistics.median(alone) / count * 1e6:.1f} µs"]
+        for times in (followed, delivered):
+            ratio = statistics.median(b / a for a, b in zip(alone, times, strict=True))
+            cells.append(f"{statistics.median(times) / count * 1e6:.1f} µs ({ratio:.2f})")
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
-def measure_sync(folder: Path, replicator: Replicator, rounds: int) -> None:
-    bare, followed = (create_engine(f"sqlite:///{folder / name}.db") for name in ("a", "b"))
-    metadata.create_all(bare)
-    attach(followed, replicator)
-    metadata.create_all(followed)
-    for engine in (bare, followed):
+def measure_sync(folder: Path, replicators: list[Replicator], rounds: int) -> None:
+    engines = [create_engine(f"sqlite:///{folder / name}.db") for name in "abc"]
+    for engine, replicator in zip(engines[1:], replicators, strict=True):
+        attach(engine, replicator)
+    for engine in engines:
+        metadata.create_all(engine)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     for name, work, count in SYNC:
-        times: tuple[list[float], list[float]] = ([], [])
+        times = Times()
         for _ in range(rounds):
-            for engine, taken in zip((bare, followed), times, strict=True):
+            for engine, taken in zip(engines, times.all, strict=True):
                 taken.append(timed(lambda work=work, engine=engine: work(engine)))  # type: ignore[misc]
-            replicator.flush(60)
-        show(name, *times, count)
+            replicators[1].flush(60)
+        times.show(name, count)
 
 
-async def measure_async(folder: Path, replicator: Replicator, rounds: int) -> None:
-    engines = [create_async_engine(f"sqlite+aiosqlite:///{folder / name}.db") for name in "ab"]
-    attach(engines[1], replicator)
-    times: tuple[list[float], list[float]] = ([], [])
+async def measure_async(folder: Path, replicators: list[Replicator], rounds: int) -> None:
+    engines = [create_async_engine(f"sqlite+aiosqlite:///{folder / name}.db") for name in "abc"]
+    for engine, replicator in zip(engines[1:], replicators, strict=True):
+        attach(engine, replicator)
+    times = Times()
     for _ in range(rounds):
-        for engine, taken in zip(engines, times, strict=True):
+        for engine, taken in zip(engines, times.all, strict=True):
             start = time.perf_counter()
             await in_async(engine)
             taken.append(time.perf_counter() - start)
-        await replicator.aflush(60)
-    show("aiosqlite, transaction of 5 INSERTs", *times, 10)
+        await replicators[1].aflush(60)
+    times.show("aiosqlite, transaction of 5 INSERTs", 10)
     for engine in engines:
         await engine.dispose()
 
@@ -187,12 +200,18 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()},", end=" ")
     print(f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}, WAL\n")
-    print("| what | alone | attached | more | ratio |\n|---|---|---|---|---|")
+    print("| what | alone | followed | and delivered |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with peer(folder) as url, Replicator([url], auth_token=TOKEN, ddl=True) as replicator:
-            measure_sync(folder, replicator, rounds)
-            asyncio.run(measure_async(folder, replicator, rounds))
+        with (
+            peer(folder) as url,
+            Replicator([url], auth_token=TOKEN, ddl=True) as delivering,
+            Replicator(["http://127.0.0.1:9"], ddl=True, retry_base=60, retry_max=60) as following,
+        ):
+            measure_sync(folder, [following, delivering], rounds)
+            asyncio.run(measure_async(folder, [following, delivering], rounds))
+            following.close(0)
 
 
+logging.getLogger("afterquery").setLevel(logging.CRITICAL)  # one of them has nobody to send to
 main()

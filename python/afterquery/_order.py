@@ -8,10 +8,12 @@ whose turn has not come is handed over by the one it waits for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakValueDictionary
 
 from afterquery import _scope
@@ -19,8 +21,19 @@ from afterquery import _scope
 if TYPE_CHECKING:
     from afterquery._core import Replication, Replicator, Transaction
 
+Ticket: TypeAlias = int
+
 _orders: WeakValueDictionary[Hashable, CommitOrder] = WeakValueDictionary()
 _orders_lock = Lock()
+
+
+def file_key(path: str | os.PathLike[str]) -> Hashable:
+    """The identity of a database file: one key for all its names."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return os.fspath(path)
+    return found.st_dev, found.st_ino
 
 
 def order_for(key: Hashable) -> CommitOrder:
@@ -41,14 +54,14 @@ class CommitOrder:
         self._turn = 0
         self._ended: dict[int, Callable[[], object] | None] = {}
 
-    def take(self) -> int:
+    def take(self) -> Ticket:
         """A ticket. Call it while holding SQLite's write lock, directly before COMMIT."""
         with self._lock:
             self._taken += 1
             return self._taken - 1
 
     def committed(
-        self, ticket: int, replicator: Replicator, transaction: Transaction
+        self, ticket: Ticket, replicator: Replicator, transaction: Transaction
     ) -> Replication | None:
         """The COMMIT has succeeded: hand `transaction` over in its turn.
 
@@ -59,11 +72,11 @@ class CommitOrder:
         self._end(ticket, lambda: context.run(_scope.submit, replicator, transaction))
         return transaction.replication
 
-    def failed(self, ticket: int) -> None:
+    def failed(self, ticket: Ticket) -> None:
         """There was no commit: whoever comes after this ticket need not wait for it."""
         self._end(ticket, None)
 
-    def _end(self, ticket: int, hand_over: Callable[[], object] | None) -> None:
+    def _end(self, ticket: Ticket, hand_over: Callable[[], object] | None) -> None:
         with self._lock:
             self._ended[ticket] = hand_over
             while self._turn in self._ended:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from afterquery._order import order_for
+from afterquery._order import file_key, order_for
 from afterquery.sqlalchemy._text import savepoint
 
 if TYPE_CHECKING:
     from afterquery import Replicator, Transaction
+    from afterquery._order import CommitOrder, Ticket
     from afterquery.sqlalchemy._driver import Driver
     from afterquery.sqlalchemy._guard import Guard
     from afterquery.sqlalchemy._statement import Statement
@@ -36,7 +37,7 @@ class Follower:
         self.driver = driver
         self._replicator = replicator
         self._guard = guard
-        self._order = order_for(driver.file() or memory)
+        self._order = _order(driver.file(), memory)
         self._transaction: Transaction | None = None
         self._savepoints: list[tuple[str, int]] = []
 
@@ -94,11 +95,14 @@ class Follower:
         except BaseException as error:
             with self._guard:
                 self._failed(statement, error, changes)
+            with self._guard:
                 self._end(ticket, committed=False)
             raise
         with self._guard:
             self._record(statement)
+        with self._guard:
             self._follow(statement)
+        with self._guard:
             self._end(ticket, committed=not self.driver.in_transaction)
 
     def _execute_alone(self, run: Callable[[], None], statement: Statement) -> None:
@@ -176,25 +180,25 @@ class Follower:
             raise LookupError(f"savepoint {name!r} was not set through SQLAlchemy")
         return places[-1]
 
-    def _take(self) -> int | None:
-        return self._order.take() if self._transaction else None
+    def _take(self) -> Ticket | None:
+        """A ticket, if there is something to hand over."""
+        return self._order.take() if self._transaction and len(self._transaction) else None
 
-    def _end(self, ticket: int | None, *, committed: bool) -> None:
+    def _end(self, ticket: Ticket | None, *, committed: bool) -> None:
         """Hand the transaction over if it was committed; give the ticket back if not."""
         transaction = self._transaction
-        if not committed or transaction is None:
+        if committed:
+            self._transaction = None
+            self._savepoints.clear()
+        if not committed or transaction is None or not len(transaction):
             if ticket is not None:
                 self._order.failed(ticket)
             return
-        self._transaction = None
-        self._savepoints.clear()
-        if not len(transaction) and ticket is None:
-            return  # reads only
         last.set(transaction)
         ticket = self._order.take() if ticket is None else ticket
         self._order.committed(ticket, self._replicator, transaction)
 
-    def _commit_failed(self, ticket: int | None, error: BaseException) -> None:
+    def _commit_failed(self, ticket: Ticket | None, error: BaseException) -> None:
         """A failed COMMIT leaves the transaction open, or SQLite has rolled it back."""
         interrupted = not isinstance(error, Exception)
         if interrupted:
@@ -215,3 +219,8 @@ class Follower:
                     "they are not replicated",
                     count,
                 )
+
+
+def _order(path: str, memory: Hashable) -> CommitOrder:
+    """The order of a file, or of what one engine keeps in memory."""
+    return order_for(file_key(path) if path else memory)
