@@ -1,0 +1,47 @@
+"""Starting with the application, and draining at its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from afterquery._core import Replicator
+from afterquery._guard import guard
+from afterquery.fastapi.asgi import STATE_KEY
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+"""What Starlette and FastAPI take as `lifespan`."""
+
+
+def lifespan(
+    replicator: Replicator | Callable[[], Replicator],
+    inner: Lifespan | None = None,
+    *,
+    timeout: float = 10.0,
+) -> Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    """A lifespan that closes the replicator when the application ends, for `FastAPI(lifespan=...)`.
+
+    - `replicator`: a function that makes it, called when the application starts and so in the
+      worker process; or a Replicator.
+    - `inner`: the application's own lifespan. It starts after the replicator and ends before it, so
+      that what it writes is delivered too; its state is kept.
+    - `timeout`: how many seconds the end waits for the replicas. What is not settled by then is
+      lost, and logged. Keep it below what the server gives its workers to end.
+
+    Requests see the replicator as `request.state.afterquery`. Raises what `replicator` raises.
+    """
+
+    @asynccontextmanager
+    async def running(app: Any) -> AsyncIterator[Mapping[str, Any]]:
+        live = replicator if isinstance(replicator, Replicator) else replicator()
+        try:
+            async with AsyncExitStack() as stack:
+                state = await stack.enter_async_context(inner(app)) if inner else None
+                yield {**(state or {}), STATE_KEY: live}
+        finally:
+            # The replicator itself logs what no replica confirmed in time.
+            with guard("closing the replicator"):
+                await live.aclose(timeout)
+
+    return running
