@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from afterquery import _guard, _scope
+from afterquery import _scope
+from afterquery._failures import Failures
 from afterquery.fastapi import ReplicationMiddleware, current_transaction
 from replication.items import INSERT, Items, items
 from support.serve import served
@@ -327,11 +328,13 @@ def test_an_error_of_ours_reaches_nobody(
         world.add("b")
         return "fine"
 
-    before = _guard.errors.total()
+    failures = Failures()
+    for module in ("middleware", "scope"):
+        monkeypatch.setattr(f"afterquery.fastapi.{module}.failures", failures)
     monkeypatch.setattr("afterquery.fastapi.asgi.with_header", broken)
     with served(app) as url, caplog.at_level(logging.ERROR, "afterquery"):
         response = httpx.get(url)
     assert (response.status_code, response.json()) == (200, "fine")
-    assert _guard.errors.total() - before == 2
+    assert sorted(failures.counts().values()) == [1, 1]
     assert len(caplog.records) == 2
     world.same()

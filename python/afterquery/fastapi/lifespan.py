@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from afterquery._core import Replicator
-from afterquery._guard import guard
+from afterquery._failures import failures
 from afterquery.fastapi.asgi import STATE_KEY
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -40,8 +40,10 @@ def lifespan(
                 state = await stack.enter_async_context(inner(app)) if inner else None
                 yield {**(state or {}), STATE_KEY: live}
         finally:
-            # The replicator itself logs what no replica confirmed in time.
-            with guard("closing the replicator"):
+            # The replicator itself logs what was not confirmed in time.
+            try:
                 await live.aclose(timeout)
+            except Exception:
+                failures.report("the replicator could not be closed")
 
     return running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Literal
@@ -9,12 +10,15 @@ from typing import Literal
 from afterquery import _scope
 from afterquery._core import Replicator
 from afterquery._errors import ConfigurationError
-from afterquery._guard import guard
+from afterquery._failures import failures
 from afterquery.fastapi import asgi
 from afterquery.fastapi.scope import RequestScope
 
 # RFC 9110, section 5.1: a field name is a token.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# A write waits for its number only while a thread that committed before it waits for the GIL.
+_TRIES, _PAUSE = 50, 0.001
 
 
 class ReplicationMiddleware:
@@ -77,18 +81,27 @@ class ReplicationMiddleware:
     def _deciding(self, request: RequestScope, send: asgi.Send) -> asgi.Send:
         async def decide_and_send(message: asgi.Message) -> None:
             if message["type"] == "http.response.start":
-                with guard("deciding about a request's writes"):
-                    message = self._decide(request, message)
+                try:
+                    message = await self._decide(request, message)
+                except Exception:
+                    failures.report("a request's end could not be followed")
             await send(message)
 
         return decide_and_send
 
-    def _decide(self, request: RequestScope, message: asgi.Message) -> asgi.Message:
+    async def _decide(self, request: RequestScope, message: asgi.Message) -> asgi.Message:
         if message["status"] >= 500:
             request.fail()
         else:
             request.succeed()
-        if self._position_header is None or not (position := request.position):
+        if self._position_header is None:
+            return message
+        for _ in range(_TRIES):
+            if request.numbered:
+                break
+            await asyncio.sleep(_PAUSE)
+        position = request.position
+        if not position:
             return message
         return asgi.with_header(message, self._position_header, position)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from afterquery import _scope
-from afterquery._core import Replication, Replicator, Transaction
-from afterquery._guard import guard
+from afterquery._core import Replicator, Transaction
+from afterquery._failures import failures
 from afterquery.position import Position
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class RequestScope:
         self._held: list[tuple[Replicator, Transaction]] | None = [] if holding else None
         self._deciding = deciding
         self._transaction: RequestTransaction | None = None
+        self._unnumbered: list[Transaction] = []
         self._positions: dict[str, int] = {}
 
     @property
@@ -92,7 +93,16 @@ class RequestScope:
     def position(self) -> str:
         """The last write submitted so far, for each origin; empty where there is none."""
         with self._lock:
+            self._number()
             return ", ".join(str(Position(*item)) for item in self._positions.items())
+
+    @property
+    def numbered(self) -> bool:
+        """Whether each write has its number: where threads commit at the same time, one that
+        committed before this request may have to come first."""
+        with self._lock:
+            self._number()
+            return not self._unnumbered
 
     def transaction(self) -> RequestTransaction:
         """The write of what is told by hand."""
@@ -108,42 +118,51 @@ class RequestScope:
             if self._held is not None:
                 self._held.append((replicator, transaction))
                 return True
-        return self._outer is not None and self._outer.hold(replicator, transaction)
-
-    def submitted(self, replication: Replication) -> None:
-        with self._lock:
-            before = self._positions.get(replication.origin, 0)
-            self._positions[replication.origin] = max(before, replication.seq)
-        if self._outer is not None:
-            self._outer.submitted(replication)
+            return self._passed_on(replicator, transaction)
 
     def succeed(self) -> None:
         """The request succeeded: submit what was held, in the order it was handed over."""
         # Under the lock: what another thread hands over meanwhile comes after it.
         with self._lock:
-            for replicator, transaction in self._end():
-                with guard("submitting a request's write"):
-                    self._pass_on(replicator, transaction)
+            for replicator, transaction in self._held_back():
+                try:
+                    if not self._passed_on(replicator, transaction):
+                        transaction.commit()
+                except Exception:
+                    failures.report("a request's write could not be submitted")
+            self._deciding = False
 
     def fail(self) -> None:
         """The request failed: drop what was held."""
         with self._lock:
-            for _, transaction in self._end():
-                with guard("dropping a request's write"):
+            for _, transaction in self._held_back():
+                try:
                     transaction.rollback()
+                except Exception:
+                    failures.report("a failed request's write could not be dropped")
+            self._deciding = False
 
-    def _end(self) -> list[tuple[Replicator, Transaction]]:
+    def _held_back(self) -> list[tuple[Replicator, Transaction]]:
         """What was held: by integrations first, then what was told by hand."""
         held, self._held = self._held or [], None
-        self._deciding = False
         by_hand = self._transaction.end() if self._transaction is not None else None
         if self._transaction is not None and by_hand is not None:
             held.append((self._transaction.replicator, by_hand))
         return held
 
-    def _pass_on(self, replicator: Replicator, transaction: Transaction) -> None:
+    def _passed_on(self, replicator: Replicator, transaction: Transaction) -> bool:
+        """Whether an outer scope keeps it; if not, it becomes a write of this request now."""
         if self._outer is not None and self._outer.hold(replicator, transaction):
-            return
-        replication = transaction.commit()
-        if replication is not None:
-            self.submitted(replication)
+            return True
+        self._number()
+        if self._deciding and len(transaction):
+            self._unnumbered.append(transaction)
+        return False
+
+    def _number(self) -> None:
+        for transaction in list(self._unnumbered):
+            replication = transaction.replication
+            if replication is not None:
+                self._unnumbered.remove(transaction)
+                before = self._positions.get(replication.origin, 0)
+                self._positions[replication.origin] = max(before, replication.seq)
