@@ -20,12 +20,15 @@ class Scope(Protocol):
     def hold(self, replicator: Replicator, transaction: Transaction) -> bool:
         """Keep `transaction` until the end; False to have it submitted at once."""
 
-    def submitted(self, replication: Replication) -> None:
-        """Told of each write of this scope that was submitted."""
-
 
 current: ContextVar[Scope | None] = ContextVar("afterquery_scope", default=None)
 """The scope of the request that is being handled."""
+
+
+def held(replicator: Replicator, transaction: Transaction) -> bool:
+    """Whether the current request keeps a committed transaction until it succeeds."""
+    scope = current.get()
+    return scope is not None and scope.hold(replicator, transaction)
 
 
 def submit(replicator: Replicator, transaction: Transaction) -> Replication | None:
@@ -33,16 +36,4 @@ def submit(replicator: Replicator, transaction: Transaction) -> Replication | No
 
     Returns its handle; None when it holds nothing to replicate or when the scope keeps it.
     """
-    return submit_to(current.get(), replicator, transaction)
-
-
-def submit_to(
-    scope: Scope | None, replicator: Replicator, transaction: Transaction
-) -> Replication | None:
-    """The same for a scope that was current earlier, or in another thread."""
-    if scope is not None and scope.hold(replicator, transaction):
-        return None
-    replication = transaction.commit()
-    if scope is not None and replication is not None:
-        scope.submitted(replication)
-    return replication
+    return None if held(replicator, transaction) else transaction.commit()
