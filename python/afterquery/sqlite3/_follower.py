@@ -143,10 +143,13 @@ class Follower:
             try:
                 result = run()
             except BaseException:
+                self.gathering.failed(ticket)
                 self._after_error(connection)
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.committed(ticket)
+            else:
+                self.gathering.failed(ticket)
             return result
 
     def rolling_back(

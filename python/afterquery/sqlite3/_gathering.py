@@ -94,6 +94,15 @@ class Gathering:
         except Exception:
             failures.report("a committed transaction could not be submitted")
 
+    def failed(self, ticket: Ticket | None) -> None:
+        """It was not. Said at once: an error keeps its frames alive, and so the ticket, and every
+        commit after it would wait."""
+        try:
+            if ticket is not None:
+                self.order.failed(ticket)
+        except Exception:
+            failures.report("a failed commit keeps its place in the order")
+
     def _open(self) -> Transaction:
         if self._transaction is None:
             self._transaction = self._replicator.transaction()
