@@ -8,6 +8,7 @@ import decimal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def world(started: DjangoWorld) -> Iterator[DjangoWorld]:
     assert failures.counts() == before
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Leaves a block."""
 
 
@@ -89,9 +90,9 @@ def test_atomic_is_one_write(world: DjangoWorld) -> None:
 
 def test_rolled_back_is_no_write(world: DjangoWorld) -> None:
     before, dropped = world.writes(), world.dropped()
-    with pytest.raises(Stop), transaction.atomic():
+    with suppress(StopError), transaction.atomic():
         add("a")
-        raise Stop
+        raise StopError
     with transaction.atomic():
         add("b")
         transaction.set_rollback(True)
@@ -104,23 +105,24 @@ def test_a_savepoint_rolled_back_takes_only_its_own(world: DjangoWorld) -> None:
     before = world.writes()
     with transaction.atomic():
         add("kept")
-        with pytest.raises(Stop), transaction.atomic():
+        with suppress(StopError), transaction.atomic():
             add("gone")
             with transaction.atomic():
                 add("released, and gone with its outer one")
-            raise Stop
+            raise StopError
         with transaction.atomic():
             add("kept too")
-            with pytest.raises(Stop), transaction.atomic():
+            with suppress(StopError), transaction.atomic():
                 add("gone as well")
-                raise Stop
+                raise StopError
             with transaction.atomic(savepoint=False):
                 add("and this")
     assert names() == ["kept", "kept too", "and this"]
     assert world.writes() - before == 1
 
 
-def test_savepoints_by_hand(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_savepoints_by_hand() -> None:
     with transaction.atomic():
         first = transaction.savepoint()
         add("a")
@@ -132,13 +134,14 @@ def test_savepoints_by_hand(world: DjangoWorld) -> None:
     assert names() == ["a", "c"]
 
 
-def test_a_statement_that_fails_is_left_out(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_a_statement_that_fails_is_left_out() -> None:
     add("a")
     with pytest.raises(IntegrityError):
         add("a")
     with transaction.atomic():
         add("b")
-        with pytest.raises(IntegrityError), transaction.atomic():
+        with suppress(IntegrityError), transaction.atomic():
             add("c")
             add("a")
         add("d")
@@ -147,7 +150,8 @@ def test_a_statement_that_fails_is_left_out(world: DjangoWorld) -> None:
     assert names() == ["a", "b", "d"]
 
 
-def test_a_commit_that_fails_is_no_write(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_a_commit_that_fails_is_no_write() -> None:
     """Django's foreign keys are checked at the end."""
     with pytest.raises(IntegrityError), transaction.atomic():
         shop.Book.objects.create(author_id=4711, title="t")
@@ -157,7 +161,8 @@ def test_a_commit_that_fails_is_no_write(world: DjangoWorld) -> None:
     add("next")
 
 
-def test_in_bulk(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_in_bulk() -> None:
     author, books = add("a"), shop.Book.objects
     made = books.bulk_create([shop.Book(author=author, title=f"t{n}") for n in range(1_200)])
     for book in made:
@@ -178,7 +183,8 @@ def test_in_bulk(world: DjangoWorld) -> None:
     assert books.count() == 0
 
 
-def test_what_reads_before_it_writes(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_what_reads_before_it_writes() -> None:
     from django.db.models import F, Value
     from django.db.models.functions import Concat, Upper
 
@@ -188,7 +194,8 @@ def test_what_reads_before_it_writes(world: DjangoWorld) -> None:
     assert names() == ["A 100%"]
 
 
-def test_raw_statements(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_raw_statements() -> None:
     insert = "INSERT INTO shop_author (name) VALUES"
     with connection.cursor() as cursor:
         cursor.execute(f"{insert} (%s)", ["50%'s"])
@@ -264,7 +271,8 @@ VALUES: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("field", VALUES)
-def test_every_type_of_field(world: DjangoWorld, field: str) -> None:
+@pytest.mark.usefixtures("world")
+def test_every_type_of_field(field: str) -> None:
     from django.utils.safestring import mark_safe
 
     values = [*VALUES[field], None]
@@ -277,7 +285,8 @@ def test_every_type_of_field(world: DjangoWorld, field: str) -> None:
     shop.Everything.objects.filter(**{field: values[0]}).update(slug="found")
 
 
-def test_what_would_differ_is_frozen(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_what_would_differ_is_frozen() -> None:
     from django.db.models import DateTimeField, functions
 
     before = replicator().stats().nondeterministic
@@ -351,7 +360,8 @@ def test_threads_are_replicated_in_the_order_of_their_commits(world: DjangoWorld
     assert world.writes() - before == 150
 
 
-def test_event_loops(world: DjangoWorld) -> None:
+@pytest.mark.usefixtures("world")
+def test_event_loops() -> None:
     async def work(number: int) -> None:
         for turn in range(5):
             await shop.Author.objects.acreate(name=f"{number} {turn}")
@@ -382,9 +392,8 @@ def test_each_request_of_atomic_requests_is_one_write(world: DjangoWorld) -> Non
     assert [client.get("/session").content for _ in range(2)] == [b"1", b"2"]
 
 
-def test_no_replicator_is_no_reason_to_fail(
-    world: DjangoWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("world")
+def test_no_replicator_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
@@ -398,3 +407,34 @@ def test_no_replicator_is_no_reason_to_fail(
     connection.close()
     assert len(failures.counts()) == count + 1
     failures._counts.pop("there is no replicator, and nothing is replicated")
+
+
+def column(model: Any, name: str, field: Any) -> Any:
+    field.set_attributes_from_name(name)
+    field.model = model
+    return field
+
+
+def test_changes_of_the_schema(world: DjangoWorld) -> None:
+    from django.db import models
+
+    author = add("a")
+    shop.Book.objects.create(author=author, title="1")
+    index = models.Index(fields=["title"], name="by_title")
+    nullable = column(shop.Author, "alias", models.CharField(max_length=9, null=True))
+    stars = column(shop.Book, "stars", models.IntegerField(default=3))
+    wider = column(shop.Book, "stars", models.BigIntegerField(null=True))
+    with connection.schema_editor() as editor:
+        editor.add_index(shop.Book, index)
+        editor.remove_index(shop.Book, index)
+        editor.add_field(shop.Author, nullable)
+        editor.add_field(shop.Book, stars)  # Django makes the table anew for this
+    world.same()
+    with connection.schema_editor() as editor:
+        editor.alter_field(shop.Book, stars, wider)
+    assert world.on_replica("SELECT stars FROM shop_book") == [(3,)]
+    world.same()
+    shop.Book.objects.all().delete()
+    with connection.schema_editor() as editor:
+        editor.remove_field(shop.Book, wider)
+        editor.remove_field(shop.Author, nullable)

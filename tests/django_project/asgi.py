@@ -4,5 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from afterquery.django import drained
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_project.settings")
-application = get_asgi_application()
+application = drained(get_asgi_application())

@@ -6,6 +6,7 @@
 See docs/integrations.md.
 """
 
+from afterquery.django.asgi import drained
 from afterquery.django.process import replicator
 
-__all__ = ["replicator"]
+__all__ = ["drained", "replicator"]

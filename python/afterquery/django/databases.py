@@ -49,12 +49,17 @@ def follow(configuration: Configuration) -> None:
             wrapper.close()  # the next one is followed
 
 
+def follows_all() -> bool:
+    """Whether a test run's databases are followed, too."""
+    return _all
+
+
 def open_connection(
     database: Any, *args: Any, base: type[sqlite3.Connection], **settings: Any
 ) -> sqlite3.Connection:
     """What `sqlite3.connect` calls as its factory; `base` is the class to follow."""
     settings["factory"] = base
-    if not (_all or os.fspath(database) in _files):
+    if not (follows_all() or os.fspath(database) in _files):
         # A test run's own database: its writes must not reach the real replicas.
         return sqlite3.connect(database, *args, **settings)  # type: ignore[no-any-return]
     try:

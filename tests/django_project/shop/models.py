@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated"
 """Two that belong together, and one with a field of every type."""
 
 from __future__ import annotations
