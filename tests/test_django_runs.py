@@ -146,7 +146,7 @@ def test_a_table_that_others_refer_to_cannot_be_made_anew_there(project: Project
     assert project.count("SELECT slug FROM shop_everything") == ["later", "later"]
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "REPLICAS": [None, "http://x", [], [5], ["ftp://x"], [{"NAME": "x"}], ["http://x"] * 2,
                  [{"URL": "http://x", "TIMEOUT": 5}]],
     "DATABASES": ["default", [], ["nowhere"]],

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from afterquery.django.process import process
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[Any, _Receive, _Send], Awaitable[None]]
+_App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def drained(application: _App) -> _App:
@@ -22,7 +19,7 @@ def drained(application: _App) -> _App:
     uvicorn ends its process by a signal, and Python's exit handlers do not run then.
     """
 
-    async def app(scope: Any, receive: _Receive, send: _Send) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         else:
@@ -31,7 +28,7 @@ def drained(application: _App) -> _App:
     return app
 
 
-async def _lifespan(receive: _Receive, send: _Send) -> None:
+async def _lifespan(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()

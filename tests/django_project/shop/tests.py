@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
 import afterquery.sqlite3
 from afterquery.django.databases import follows_all
 from django_project.shop.models import Author
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 class InATransaction(TestCase):
@@ -26,8 +21,6 @@ class InATransaction(TestCase):
 
 class Committing(TransactionTestCase):
     """Its tables are emptied at its end."""
-
-    available_apps: ClassVar[Any] = ["django_project.shop"]
 
     def test_it_commits(self) -> None:
         Author.objects.create(name="in a TransactionTestCase")
