@@ -18,6 +18,7 @@ from afterquery import Replicator, UnknownReplicaError
 from afterquery.fastapi import (
     ReplicationMiddleware,
     current_transaction,
+    get_replicator,
     lifespan,
     wait_for_replicas,
 )
@@ -182,7 +183,7 @@ def test_the_lifespan_starts_and_drains_and_keeps_the_applications_own(world: It
 
     @asynccontextmanager
     async def own(app: FastAPI) -> Any:
-        seen.append(app)
+        seen.extend([app, await get_replicator()])
         world.add("at the start")
         yield {"mine": 5}
         world.add("at the end")
@@ -199,7 +200,7 @@ def test_the_lifespan_starts_and_drains_and_keeps_the_applications_own(world: It
     assert not made
     with served(app, lifespan="on") as url:
         assert httpx.get(url).status_code == 200
-    assert seen == [app, 5, made[0]]
+    assert seen == [app, made[0], 5, made[0]]
     (replicator,) = made
     assert {stats.state for stats in replicator.stats().replicas} == {"closed"}
     for process in world.replicas:

@@ -25,7 +25,8 @@ STOP_SECONDS = 30.0
 @contextmanager
 def served(app: Any, *, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """The application under uvicorn in a thread of this process; gives its URL."""
-    with socket.socket() as listener:
+    # asyncio switches Nagle's algorithm off only where the protocol is named.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(app, log_level="critical", lifespan=lifespan)

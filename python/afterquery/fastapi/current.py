@@ -15,7 +15,7 @@ def request_scope() -> RequestScope:
     """The scope of the current request."""
     scope = _scope.current.get()
     if not isinstance(scope, RequestScope):
-        raise RuntimeError("no request is being handled within a ReplicationMiddleware")
+        raise RuntimeError("no request is being handled: is there a ReplicationMiddleware?")
     return scope
 
 

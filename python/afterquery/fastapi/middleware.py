@@ -74,34 +74,31 @@ class ReplicationMiddleware:
         try:
             await self.app(scope, receive, self._deciding(request, send) if http else send)
         finally:
-            # It raised, or did not answer: nothing happens here if it did.
-            request.fail()
+            if http:
+                # It raised, or did not answer: nothing happens here if it did.
+                request.end(succeeded=False)
             _scope.current.reset(token)
 
     def _deciding(self, request: RequestScope, send: asgi.Send) -> asgi.Send:
         async def decide_and_send(message: asgi.Message) -> None:
             if message["type"] == "http.response.start":
                 try:
-                    message = await self._decide(request, message)
+                    request.end(succeeded=message["status"] < 500)
+                    if self._position_header is not None:
+                        message = await self._positioned(request, message)
                 except Exception:
                     failures.report("a request's end could not be followed")
             await send(message)
 
         return decide_and_send
 
-    async def _decide(self, request: RequestScope, message: asgi.Message) -> asgi.Message:
-        if message["status"] >= 500:
-            request.fail()
-        else:
-            request.succeed()
-        if self._position_header is None:
-            return message
+    async def _positioned(self, request: RequestScope, message: asgi.Message) -> asgi.Message:
         for _ in range(_TRIES):
             if request.numbered:
                 break
             await asyncio.sleep(_PAUSE)
         position = request.position
-        if not position:
+        if self._position_header is None or not position:
             return message
         return asgi.with_header(message, self._position_header, position)
 

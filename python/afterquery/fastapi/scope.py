@@ -59,11 +59,23 @@ class RequestTransaction:
 
 
 class RequestScope:
-    """Holds a request's writes back, if it is `holding`, until `succeed` or `fail`.
+    """Holds a request's writes back, if it is `holding`, until its `end`.
 
-    Whichever is called first decides; what is handed over later is submitted at once. Used from
-    the event loop and from threads.
+    The first call of `end` decides; what is handed over later is submitted at once. Used from the
+    event loop and from threads.
     """
+
+    __slots__ = (
+        "_deciding",
+        "_find",
+        "_held",
+        "_lock",
+        "_outer",
+        "_positions",
+        "_transaction",
+        "_unnumbered",
+        "request",
+    )
 
     def __init__(
         self,
@@ -120,26 +132,20 @@ class RequestScope:
                 return True
             return self._passed_on(replicator, transaction)
 
-    def succeed(self) -> None:
-        """The request succeeded: submit what was held, in the order it was handed over."""
+    def end(self, *, succeeded: bool) -> None:
+        """Submit what was held, in the order in which it was handed over; or drop it."""
+        if not self._deciding and self._held is None:
+            return
         # Under the lock: what another thread hands over meanwhile comes after it.
         with self._lock:
             for replicator, transaction in self._held_back():
                 try:
-                    if not self._passed_on(replicator, transaction):
+                    if not succeeded:
+                        transaction.rollback()
+                    elif not self._passed_on(replicator, transaction):
                         transaction.commit()
                 except Exception:
-                    failures.report("a request's write could not be submitted")
-            self._deciding = False
-
-    def fail(self) -> None:
-        """The request failed: drop what was held."""
-        with self._lock:
-            for _, transaction in self._held_back():
-                try:
-                    transaction.rollback()
-                except Exception:
-                    failures.report("a failed request's write could not be dropped")
+                    failures.report("a request's write could not be submitted or dropped")
             self._deciding = False
 
     def _held_back(self) -> list[tuple[Replicator, Transaction]]:
