@@ -35,5 +35,11 @@ class Failures:
         with self._lock:
             return dict(self._counts)
 
+    def forget(self) -> None:
+        """Begin anew, as tests do."""
+        with self._lock:
+            self._counts.clear()
+            self._logged.clear()
+
 
 failures = Failures()

@@ -71,14 +71,16 @@ class CommitOrder:
 
     def __init__(self) -> None:
         # Reentrant: a garbage collection may drop a ticket, or commit, while the lock is held.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._places: deque[_Place] = deque()
         self._draining = False
 
     def take(self) -> Ticket:
         """A ticket. Take it while you hold the database's write lock."""
         place = _Place()
-        with self._changed:
+        with self._lock:
             self._places.append(place)
         return Ticket(self, place)
 
@@ -99,7 +101,7 @@ class CommitOrder:
         self._resolve(ticket._place, None)
 
     def _resolve(self, place: _Place, transaction: Transaction | None) -> None:
-        with self._changed:
+        with self._lock:
             place.transaction = transaction
             place.resolved = True
             self._drain()
@@ -111,7 +113,8 @@ class CommitOrder:
         try:
             while self._places and self._places[0].resolved:
                 _end(self._places.popleft())
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
         finally:
             self._draining = False
 
@@ -119,7 +122,9 @@ class CommitOrder:
         if not place.ended and place.resolved:
             deadline = time.monotonic() + _HANDLE_SECONDS
             with self._changed:
+                self._waiting += 1
                 self._changed.wait_for(lambda: place.ended, deadline - time.monotonic())
+                self._waiting -= 1
         return place.replication
 
 

@@ -18,6 +18,10 @@ import aiosqlite
 from afterquery import sqlite3
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from typing_extensions import Self
+
     from afterquery import Replication, Replicator
 
 __all__ = ["Connection", "connect"]
@@ -32,9 +36,17 @@ class Connection(aiosqlite.Connection):
         request holds it back. ValueError where the connection is not open."""
         return cast("sqlite3.Connection", self._conn).replication
 
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from super().__await__()
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self
+
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         # The thread of the connection sees the request that a statement belongs to.
-        return await super()._execute(copy_context().run, fn, *args, **kwargs)
+        run: Any = super()._execute
+        return await run(copy_context().run, fn, *args, **kwargs)
 
 
 def connect(

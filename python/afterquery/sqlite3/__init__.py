@@ -8,7 +8,18 @@ db.replication.wait()
 ```
 """
 
+from collections.abc import Mapping
+
+from afterquery._failures import failures
 from afterquery.sqlite3._connection import Connection, connect
 from afterquery.sqlite3._cursor import Cursor
 
-__all__ = ["Connection", "Cursor", "connect"]
+__all__ = ["Connection", "Cursor", "connect", "errors"]
+
+
+def errors() -> Mapping[str, int]:
+    """How often what went wrong in an integration of ours, in this process.
+
+    Each is logged the first time, by the logger `afterquery`; none reaches a query.
+    """
+    return failures.counts()

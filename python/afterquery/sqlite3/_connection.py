@@ -46,18 +46,15 @@ class Connection(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.execute`."""
-        cursor: sqlite3.Cursor = self.cursor()
-        return cursor.execute(sql, parameters)
+        return super().cursor(Cursor).execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.executemany`."""
-        cursor: sqlite3.Cursor = self.cursor()
-        return cursor.executemany(sql, parameters)
+        return super().cursor(Cursor).executemany(sql, parameters)
 
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.executescript`."""
-        cursor: sqlite3.Cursor = self.cursor()
-        return cursor.executescript(sql_script)
+        return super().cursor(Cursor).executescript(sql_script)
 
     def commit(self) -> None:
         """As `sqlite3.Connection.commit`."""

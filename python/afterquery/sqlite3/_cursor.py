@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from afterquery._failures import failures
 from afterquery.sqlite3._script import run_script
-from afterquery.sqlite3._statement import statement
+from afterquery.sqlite3._statement import Control, statement
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,9 +24,23 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         """As `sqlite3.Cursor.execute`."""
-        connection = cast("Connection", self.connection)
-        run = super().execute
-        return connection._follower.execute(connection, sql, parameters, run, self._hold)
+        connection: Connection = self.connection  # type: ignore[assignment]
+        try:
+            found = statement(sql)
+        except Exception:  # not a str: sqlite3 says so
+            return super().execute(sql, parameters)
+        if found.writes:
+            run = super().execute
+            return connection._follower.write(connection, found, sql, parameters, run, self)
+        if found.control is not None:
+            return self._control(connection, found.control, sql, parameters)
+        try:
+            super().execute(sql, parameters)
+        except BaseException:
+            connection._follower.after_error(connection)
+            raise
+        connection._follower.gathering.count(sql)
+        return self
 
     def executemany(self, sql: str, rows: Iterable[Any], /) -> Self:
         """As `sqlite3.Cursor.executemany`."""
@@ -47,8 +61,15 @@ class Cursor(sqlite3.Cursor):
         """As `sqlite3.Cursor.executescript`."""
         connection = cast("Connection", self.connection)
         if not isinstance(cast("object", sql_script), str):
-            return super().executescript(sql_script)  # raises
+            super().executescript(sql_script)  # raises
         run_script(connection, connection._follower, sql_script, super().executescript)
+        return self
+
+    def _control(self, connection: Connection, control: Control, sql: str, parameters: Any) -> Self:
+        def run() -> None:
+            super(Cursor, self).execute(sql, parameters)
+
+        connection._follower.control(connection, control, sql, run)
         return self
 
     def _one_by_one(self, sql: str, rows: Iterable[Any]) -> Self:
@@ -65,6 +86,11 @@ class Cursor(sqlite3.Cursor):
         Held.hold(self, (), many=(counted, lastrowid))
         return self
 
+    def _end(self) -> None:
+        """End the previous statement: what it changed is counted only now."""
+        if self.description is not None:
+            super().execute("")
+
     def _hold(self) -> None:
         """Fetch the rows of RETURNING: before the last one, nothing can be committed."""
         if self.description is None:
@@ -73,9 +99,11 @@ class Cursor(sqlite3.Cursor):
         error: Exception | None = None
         rows: list[Any] = []
         try:
-            rows += super().fetchall()
-        except Exception as raised:
+            while (row := super().fetchone()) is not None:
+                rows.append(row)
+        except Exception as raised:  # a converter's, for one
             error = raised
+            super().execute("SELECT 1 LIMIT 0")  # ends the statement
         finally:
             self.row_factory = factory
         Held.hold(self, rows, error)
@@ -164,6 +192,8 @@ def follow(cursor: sqlite3.Cursor) -> sqlite3.Cursor:
     kind = type(cursor)
     if kind is sqlite3.Cursor:
         return Cursor(cursor.connection)
+    if not isinstance(cast("object", cursor), sqlite3.Cursor):
+        return cursor  # sqlite3 complains
     try:
         cursor.__class__ = followed(kind)
     except TypeError:

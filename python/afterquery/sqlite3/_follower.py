@@ -9,13 +9,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from afterquery._failures import failures
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begins, begun, own_cursor
 from afterquery.sqlite3._parameters import Rows, bound
-from afterquery.sqlite3._statement import Control, Statement, statement
+from afterquery.sqlite3._statement import Control, Statement
 
 if TYPE_CHECKING:
     from afterquery import Replicator
@@ -25,12 +26,21 @@ Run = Callable[[str, Any], T]
 """Runs a statement with its parameters."""
 
 
-def nothing() -> None:
-    """There are no rows to keep."""
+class Results(Protocol):
+    """The cursor of a statement, in what matters here."""
+
+    @property
+    def description(self) -> object: ...
+
+    def _end(self) -> None:
+        """End its previous statement, as the next one does."""
+
+    def _hold(self) -> None:
+        """Keep the rows of its statement, and end it."""
 
 
 class Follower:
-    """Follows one connection. It does not refer to it: a connection nobody has left is closed."""
+    """Follows one connection, and does not keep it alive."""
 
     def __init__(self, replicator: Replicator) -> None:
         self.lock = threading.RLock()
@@ -38,35 +48,8 @@ class Follower:
         share its transactions too."""
         self.gathering = Gathering(replicator)
         self._replicator = replicator
-
-    def execute(
-        self,
-        connection: sqlite3.Connection,
-        sql: str,
-        parameters: Any,
-        run: Run[T],
-        hold: Callable[[], None],
-    ) -> T:
-        """Run one statement; `hold` keeps the rows of one that has to be committed at once."""
-        try:
-            found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
-            return run(sql, parameters)
-        if found.writes:
-            return self.write(connection, found, sql, parameters, run, hold)
-        if found.control is None:
-            return self.read(connection, sql, lambda: run(sql, parameters))
-        return self.control(connection, found.control, sql, lambda: run(sql, parameters))
-
-    def read(self, connection: sqlite3.Connection, sql: str, run: Callable[[], T]) -> T:
-        """Run what is not replicated."""
-        try:
-            result = run()
-        except BaseException:
-            self._after_error(connection)
-            raise
-        self.gathering.count(sql)
-        return result
+        self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
+        """Cursors that return rows of a write, with their `description` of it."""
 
     def write(
         self,
@@ -75,7 +58,7 @@ class Follower:
         sql: str,
         parameters: Any,
         run: Run[T],
-        hold: Callable[[], None] = nothing,
+        cursor: Results | None = None,
     ) -> T:
         """Run one statement that may write."""
         with self.lock:
@@ -84,13 +67,19 @@ class Follower:
                 given, seen = bound(parameters)
             except Exception:  # sqlite3 gets the same error from the same adapter
                 given = seen = parameters
+            if cursor is not None:
+                cursor._end()
             sql = self._frozen(connection, found, sql, parameters)
             if found.known and self.alone(connection, found):
+                self._end_unfinished()
                 own = begun(connection)
                 if own is not None:
-                    return self._commit_alone(connection, own, sql, given, seen, run, hold)
+                    return self._commit_alone(connection, own, sql, given, seen, run, cursor)
             try:
-                return self._gather(connection, sql, given, seen, run)
+                result = self._gather(connection, sql, given, seen, run)
+                if cursor is not None and cursor.description is not None:
+                    self._unfinished[cursor] = cursor.description
+                return result
             finally:
                 if self.gathering and not connection.in_transaction:
                     # A transaction of its own after all; nothing held the lock.
@@ -109,7 +98,7 @@ class Follower:
                 result = run(sql, given)
             except BaseException:
                 self.gathering.add(sql, given.changed(), None, many=True)
-                self._after_error(connection)
+                self.after_error(connection)
                 raise
             self.gathering.add(sql, given.seen, result, many=True)
             return result
@@ -143,13 +132,14 @@ class Follower:
             try:
                 result = run()
             except BaseException:
-                self.gathering.failed(ticket)
-                self._after_error(connection)
+                self.gathering.give_back(ticket)
+                self.after_error(connection)
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.committed(ticket)
+                self._unfinished.clear()
             else:
-                self.gathering.failed(ticket)
+                self.gathering.give_back(ticket)
             return result
 
     def rolling_back(
@@ -160,13 +150,21 @@ class Follower:
             try:
                 result = run()
             except BaseException:
-                self._after_error(connection)
+                self.after_error(connection)
                 raise
             if reopens or not connection.in_transaction:
                 self.gathering.drop()
             return result
 
-    def _after_error(self, connection: sqlite3.Connection) -> None:
+    def _end_unfinished(self) -> None:
+        """End statements whose transaction was rolled back before their last row was fetched:
+        while one is open, SQLite commits nothing."""
+        for cursor, description in list(self._unfinished.items()):
+            if cursor.description is description:
+                cursor._end()
+        self._unfinished.clear()
+
+    def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
         if self.gathering and not connection.in_transaction:
             with self.lock:
@@ -200,7 +198,7 @@ class Follower:
         try:
             result = run(sql, given)
         except BaseException:
-            self._after_error(connection)
+            self.after_error(connection)
             if connection.total_changes != changes:
                 # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
                 self.gathering.add(sql, seen, None)
@@ -216,7 +214,7 @@ class Follower:
         given: Any,
         seen: Any,
         run: Run[T],
-        hold: Callable[[], None],
+        cursor: Results | None,
     ) -> T:
         """Run a transaction of one statement between a BEGIN and a COMMIT of ours: in between,
         the write lock is held."""
@@ -229,7 +227,8 @@ class Follower:
 
         try:
             result = self._gather(connection, sql, given, seen, run)
-            hold()
+            if cursor is not None:
+                cursor._hold()
         except BaseException:
             if self.gathering:
                 # What a statement did before its error is committed, as SQLite does by itself.

@@ -83,6 +83,15 @@ class Gathering:
             failures.report("a commit has no place in the order, and is not replicated")
             return None
 
+    def give_back(self, ticket: Ticket | None) -> None:
+        """Nothing was committed. A ticket that is only forgotten may live on in a traceback, and
+        hold up all behind it."""
+        try:
+            if ticket is not None:
+                self.order.failed(ticket)
+        except Exception:
+            failures.report("a commit that failed could not be given back")
+
     def committed(self, ticket: Ticket | None) -> None:
         """The transaction was committed."""
         transaction, self._transaction = self._transaction, None
@@ -93,15 +102,6 @@ class Gathering:
                 self.order.committed(ticket, self._replicator, transaction)
         except Exception:
             failures.report("a committed transaction could not be submitted")
-
-    def failed(self, ticket: Ticket | None) -> None:
-        """It was not. Said at once: an error keeps its frames alive, and so the ticket, and every
-        commit after it would wait."""
-        try:
-            if ticket is not None:
-                self.order.failed(ticket)
-        except Exception:
-            failures.report("a failed commit keeps its place in the order")
 
     def _open(self) -> Transaction:
         if self._transaction is None:

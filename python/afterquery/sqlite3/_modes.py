@@ -16,7 +16,10 @@ def isolation_level(connection: sqlite3.Connection) -> Any:
 
 
 def set_isolation_level(connection: sqlite3.Connection, level: Any) -> None:
-    _isolation_level.__set__(connection, level)
+    try:
+        _isolation_level.__set__(connection, level)
+    except SystemError as error:  # Python 3.10 wraps the error of the COMMIT
+        raise (error.__cause__ or error) from None
 
 
 def autocommit(connection: sqlite3.Connection) -> Any:

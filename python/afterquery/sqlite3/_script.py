@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,8 +22,10 @@ def run_script(
     connection: sqlite3.Connection, follower: Follower, script: str, native: Native
 ) -> None:
     """Run a script as `sqlite3` does; each transaction that it commits is a write."""
-    if "\0" in script:
+    if "\0" in script and sys.version_info >= (3, 11):
         native(script)  # raises
+        return
+    script = script.partition("\0")[0]
     with follower.lock:
         # An empty script commits what is open, where a script does that.
         follower.committing(connection, lambda: native(""))
@@ -51,7 +54,12 @@ def _run(connection: sqlite3.Connection, follower: Follower, text: str, native: 
     elif found.writes:
         follower.write(connection, replace(found, begins=False), text, (), run)
     else:
-        follower.read(connection, text, lambda: run(text, ()))
+        try:
+            run(text, ())
+        except BaseException:
+            follower.after_error(connection)
+            raise
+        follower.gathering.count(text)
 
 
 def _step(connection: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
