@@ -21,6 +21,8 @@ from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN
 from support.serve import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 GUNICORN = ["gunicorn", "django_project.wsgi", "-b", "127.0.0.1:{port}"]
 UVICORN = ["uvicorn", "django_project.asgi:application", "--port", "{port}"]
 SERVERS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -208,3 +210,13 @@ def test_without_a_replicator_requests_still_work(world: Items) -> None:
         assert httpx.get(url).status_code == 200
         assert httpx.get(url + "/needs-it").status_code == 500
     world.same()
+
+
+def test_no_framework_is_needed() -> None:
+    program = """
+import sys
+sys.modules |= {"fastapi": None, "starlette": None, "django": None, "anyio": None}
+import afterquery.fastapi, afterquery.position
+app = afterquery.fastapi.ReplicationMiddleware(print)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

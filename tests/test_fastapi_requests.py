@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
+import afterquery.sqlite3
 from afterquery import _scope
 from afterquery._failures import Failures
 from afterquery.fastapi import ReplicationMiddleware, current_transaction
@@ -338,3 +340,35 @@ def test_an_error_of_ours_reaches_nobody(
     assert sorted(failures.counts().values()) == [1, 1]
     assert len(caplog.records) == 2
     world.same()
+
+
+@pytest.mark.parametrize("commit", ["immediate", "request"])
+def test_with_the_sqlite3_integration(world: Items, commit: Any) -> None:
+    """Threads commit to one file at the same time: each is told where its own write stands."""
+    app = replicated_app(world, commit=commit, position_header="x-position")
+
+    @app.get("/{number}")
+    def endpoint(number: int) -> Response:
+        path = world.primary.path
+        db = afterquery.sqlite3.connect(path, replicator=world.replicator, timeout=60)
+        try:
+            with db:
+                db.execute(INSERT, (f"{number} first",))
+                db.execute(INSERT, (f"{number} second",))
+            db.execute("BEGIN")
+            db.execute(INSERT, (f"{number} rolled back",))
+        finally:
+            db.close()
+        return Response(status_code=503 if number % 4 == 0 else 200)
+
+    with served(app) as url, ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(lambda n: httpx.get(f"{url}/{n}", timeout=60), range(40)))
+    positions = [r.headers["x-position"] for r in responses if r.status_code == 200]
+    assert len(set(positions)) == 30
+    if commit == "immediate":
+        world.same()
+        assert world.replicator.stats().writes == 40
+        assert all("x-position" in response.headers for response in responses)
+    else:
+        assert len(world.replicated()) == 60
+        assert sorted(int(p.split(":")[1]) for p in positions) == list(range(1, 31))

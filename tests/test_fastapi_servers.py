@@ -18,6 +18,8 @@ from support.process import ADMIN_TOKEN
 from support.serve import ServerProcess
 from support.until import until
 
+pytestmark = pytest.mark.slow
+
 UVICORN = ["uvicorn", "apps.items_app:app", "--port", "{port}", "--log-level", "warning"]
 GUNICORN = ["gunicorn", "apps.items_app:app", "-b", "127.0.0.1:{port}"]
 GUNICORN += ["-k", "uvicorn_worker.UvicornWorker"]
