@@ -164,7 +164,8 @@ def test_a_task_that_outlives_its_request_writes_at_once(world: Items) -> None:
     world.same()
 
 
-def test_a_websocket_writes_at_once(world: Items) -> None:
+def test_a_websocket_writes_at_once(world: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     app = replicated_app(world)
 
     @app.websocket("/")
@@ -178,7 +179,7 @@ def test_a_websocket_writes_at_once(world: Items) -> None:
 
     with (
         served(app) as url,
-        websockets.sync.client.connect(url.replace("http", "ws"), proxy=None) as client,
+        websockets.sync.client.connect(url.replace("http", "ws")) as client,
     ):
         for n, text in enumerate(("one", "two"), 1):
             client.send(text)

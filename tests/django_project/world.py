@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import django
+import pytest
 from django.core.management import call_command
 from django.db import connections
 
@@ -50,13 +50,16 @@ class DjangoWorld:
 def django_world(folder: Path) -> Iterator[DjangoWorld]:
     """Once in a process: Django reads its settings only once."""
     with peers(folder, 2) as replicas:
-        os.environ |= {
+        environment = {
             "DATABASE": str(folder / "p.db"),
             "REPLICAS": ",".join(process.url for process in replicas),
             "TOKEN": ADMIN_TOKEN,
             "DJANGO_SETTINGS_MODULE": "django_project.settings",
         }
-        django.setup()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            django.setup()
         call_command("migrate", verbosity=0)
         try:
             yield DjangoWorld(folder / "p.db", replicas)
