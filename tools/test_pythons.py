@@ -2,8 +2,8 @@
 
 python tools/test_pythons.py WHEEL [pytest arguments]
 
-.venv holds the development install; the others get the wheel, as a user would. The oldest Python gets
-the oldest versions of the libraries too.
+.venv holds the development install; the others get the wheel, as a user would. The oldest Python
+gets the oldest versions of the libraries too.
 """
 
 from __future__ import annotations
