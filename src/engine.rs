@@ -286,9 +286,10 @@ impl Engine {
     }
 
     /// Waits until everything handed over so far is in the journal's file, as safe as `durability` makes it. `false` when
-    /// that cannot be: the disk fails.
+    /// that cannot be: the disk fails, or the replicator is closed.
     pub fn sync(&self) -> bool {
-        self.shared.own.journal.save_all() || !self.shared.own.is_durable()
+        let Some(disk) = self.shared.own.journal.disk() else { return true };
+        self.shared.own.journal.save_all() && disk.is_open()
     }
 
     fn redraft(&self, letter: DeadLetter) -> Result<(LetterKey, Draft), Error> {
