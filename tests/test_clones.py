@@ -180,7 +180,9 @@ def _copied(site: Site) -> Path:
     return Path(shutil.copytree(site.journal, site.folder / "copy"))
 
 
-@pytest.mark.xfail(strict=True, reason="a journal that reached no replica yet takes any row for its own")
+@pytest.mark.xfail(
+    strict=True, reason="a journal that reached no replica yet takes any row for its own"
+)
 def test_a_journal_copied_before_the_first_send(site: Site) -> None:
     site.leave("dead", 5)
     copy = _copied(site)

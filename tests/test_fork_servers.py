@@ -186,7 +186,19 @@ def test_celery_with_its_prefork_pool(site: Site) -> None:
     env = {**_environment(site), "BROKER": str(broker), "DONE": str(done)}
     send = "from forked_tasks import work\nfor k in range(60): work.delay(k)\n"
     Program(site.folder / "send", send, env=env).succeed()
-    worker = ["-m", "celery", "-A", "forked_tasks", "worker", "-P", "prefork", "-c", "3", "-l", "info"]
+    worker = [
+        "-m",
+        "celery",
+        "-A",
+        "forked_tasks",
+        "worker",
+        "-P",
+        "prefork",
+        "-c",
+        "3",
+        "-l",
+        "info",
+    ]
     command = [sys.executable, *worker]
     with Program(site.folder / "worker", "", env=env, command=command) as program:
         until(lambda: len(done.read_text().splitlines()) == 60, "the tasks are done")

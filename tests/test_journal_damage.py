@@ -224,7 +224,9 @@ def test_the_shm_is_missing(site: Site) -> None:
     assert site.written(0) == site.written(1) == list(range(COUNT))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"garbage", b"\xff" * 100, b"99999999999999999999999"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"garbage", b"\xff" * 100, b"99999999999999999999999"]
+)
 def test_the_lock_file_is_damaged(site: Site, content: bytes | None) -> None:
     """Without its note a missing end is not noticed; what is there is delivered."""
     file = _killed(site)

@@ -51,9 +51,9 @@ def test_a_directory_that_is_not_ours(site: Site) -> None:
 
 
 def test_no_space_at_the_start(site: Site) -> None:
-    with small_disk(site.journal, 8):
-        with pytest.raises(JournalError, match="full|No space|I/O error"):
-            site.connect()
+    full = r"full|No space|I/O error"
+    with small_disk(site.journal, 8), pytest.raises(JournalError, match=full):
+        site.connect()
 
 
 def _fill(folder: Path) -> Path:
@@ -135,7 +135,9 @@ LIMIT = """
 
 
 def test_a_limit_on_the_size_of_files(site: Site) -> None:
-    code = LIMIT + """
+    code = (
+        LIMIT
+        + """
     for handle in handles:
         fulfilled(handle)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -145,18 +147,22 @@ def test_a_limit_on_the_size_of_files(site: Site) -> None:
     assert replicator.close(5)
     say(len(handles))
     """
+    )
     (count,) = site.program(code).succeed().lines
     assert site.written(0) == site.written(1) == list(range(int(count) + 2))
 
 
 def test_a_kill_while_the_disk_is_full_is_not_hidden(site: Site) -> None:
     """What was only in memory is lost, as was told; that replicas had it is noticed."""
-    code = LIMIT + """
+    code = (
+        LIMIT
+        + """
     for handle in handles:
         fulfilled(handle)
     say(len(handles))
     die()
     """
+    )
     program = site.program(code)
     assert program.end() == -9
     assert "are lost if this process ends before" in program.errors

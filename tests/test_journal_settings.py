@@ -19,7 +19,10 @@ from replication.world import TIMEOUT, connect, fulfilled, of, until
         ({"durability": "process"}, "durability=process cannot be used: it needs journal="),
         ({"durability": "disk"}, "durability=disk cannot be used: it needs journal="),
         ({"origin": "mine"}, 'origin="mine" cannot be used: it needs journal='),
-        ({"journal": ".", "durability": "fsync"}, 'durability="fsync" cannot be used: it is "async"'),
+        (
+            {"journal": ".", "durability": "fsync"},
+            'durability="fsync" cannot be used: it is "async"',
+        ),
         ({"journal": ".", "max_journal_bytes": 0}, "max_journal_bytes=0 cannot be used"),
         ({"journal": ".", "origin": ""}, "origin="),
         ({"journal": ".", "origin": "a/b"}, "it may hold letters, digits and '-'"),

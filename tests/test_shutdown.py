@@ -1,4 +1,4 @@
-"""However a process ends: nothing hangs, what is left is told and kept, and the next one delivers."""
+"""However a process ends: nothing hangs, what is left is told, and the next one delivers it."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def test_it_ends_in_time_tells_what_is_left_and_the_next_process_delivers(
     program = _program(site, WAYS[way])
     assert program.end(WITHIN) == 0, program.errors
     told = re.findall(
-        r"closed with (\d+) writes that replica (peer-\d) did not confirm.*; they are kept in (\S+),",
+        r"closed with (\d+) writes that replica (peer-\d) did not confirm"
+        r".*; they are kept in (\S+),",
         program.errors,
     )
     assert [(name, where) for _, name, where in told] == [

@@ -117,7 +117,9 @@ class Site:
 
     def order(self, number: int = 0) -> list[str]:
         """Who wrote what arrived there, in its order."""
-        return [who for (who,) in self.peers[number].client().rows("SELECT who FROM log ORDER BY n")]
+        return [
+            who for (who,) in self.peers[number].client().rows("SELECT who FROM log ORDER BY n")
+        ]
 
     def deliver(self, seconds: float = 30.0, **settings: Any) -> None:
         """What a next process does: it must find everything, and leave nothing behind."""
