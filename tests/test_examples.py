@@ -58,3 +58,20 @@ def test_fastapi_app(peer: PeerProcess, tmp_path: Path) -> None:
     copied = peer.client().rows("SELECT id, name FROM users ORDER BY id")
     assert copied == [(user["id"], user["name"]) for user in users]
     assert [name for _, name in copied] == ["Ada", "O'Brien", "☃"]
+
+
+def test_sqlite3_app(peer: PeerProcess, tmp_path: Path) -> None:
+    environment = {"REPLICAS": peer.url, "AFTERQUERY_TOKEN": ADMIN_TOKEN}
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "examples/sqlite3_app.py")],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stderr == ""
+    assert ran.stdout == f"CHECK constraint failed: balance >= 0\n{peer.url} fulfilled\n"
+    rows = peer.client().rows("SELECT name, balance FROM accounts ORDER BY name")
+    assert rows == [("Ada", 70), ("Eve", 50)]

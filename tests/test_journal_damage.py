@@ -329,7 +329,8 @@ def test_a_table_is_missing(site: Site, caplog: pytest.LogCaptureFixture, table:
 
 
 LETTER = """
-INSERT INTO dead_letters VALUES (1, 'peer-0', 'o', 1, 'sql', 'm', 1, 0.0, NULL, '{"statements":[]}');
+INSERT INTO dead_letters
+VALUES (1, 'peer-0', 'o', 1, 'sql', 'm', 1, 0.0, NULL, '{"statements":[]}');
 """
 LETTERS = {
     "the table is missing": "DROP TABLE dead_letters",

@@ -1,4 +1,4 @@
-"""A disk that cannot be written: at the start an error, later a warning and delivery from memory."""
+"""A disk that cannot be written: an error at the start; later a warning, and no write waits."""
 
 from __future__ import annotations
 

@@ -114,8 +114,19 @@ impl Template {
     /// The statement with literals for its placeholders. Values whose literal is longer than `max_literal`
     /// bytes are set apart.
     pub fn render(&self, parameters: &dyn Parameters, max_literal: usize) -> Result<Rendered, String> {
-        let mut rendered = Rendered::default();
-        rendered.sql.reserve(self.text.len() + 24 * self.holes.len());
+        self.render_into(String::new(), parameters, max_literal)
+    }
+
+    /// The same in a buffer that was used before.
+    pub fn render_into(
+        &self,
+        mut buffer: String,
+        parameters: &dyn Parameters,
+        max_literal: usize,
+    ) -> Result<Rendered, String> {
+        buffer.clear();
+        buffer.reserve(self.text.len() + 24 * self.holes.len());
+        let mut rendered = Rendered { sql: buffer, large: Vec::new() };
         let mut from = 0;
         for hole in &self.holes {
             let (start, end) = (hole.start as usize, hole.end as usize);
@@ -147,7 +158,7 @@ impl Rendered {
             }
             _ => return push_literal(&mut self.sql, value),
         };
-        let id = fastrand::u64(1..1 << 53);
+        let id = new_id();
         self.sql.push_str("(SELECT v FROM ");
         self.sql.push_str(VALUE_TABLE);
         self.sql.push_str(" WHERE id=");
@@ -155,6 +166,12 @@ impl Rendered {
         self.sql.push(')');
         self.large.push(LargeValue { id, content });
     }
+}
+
+/// A key for a staged value, below 2^53 because some replicas read it as a float. From the system and not from a generator
+/// of our own: forked workers would draw the same, and one would find the other's value under its key.
+fn new_id() -> u64 {
+    (getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)) >> 11).max(1)
 }
 
 fn touches(neighbour: Option<u8>) -> bool {
