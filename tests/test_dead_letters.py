@@ -180,7 +180,6 @@ def test_wrong_arguments(site: Site, settings: dict[str, Any], wrong: Any) -> No
         assert replicator.discard() == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the letter goes, and the replica does not take the write")
 def test_replaying_to_a_detached_replica_keeps_the_letter(
     site: Site, settings: dict[str, Any]
 ) -> None:

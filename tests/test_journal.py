@@ -137,9 +137,6 @@ def test_the_journal_is_empty_when_everything_is_settled(site: Site) -> None:
     assert list(site.journal.iterdir()) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="wait() takes a write that was left to the next process for settled"
-)
 def test_a_handle_says_that_the_next_process_delivers(site: Site) -> None:
     site.down(1)
     replicator = site.connect()

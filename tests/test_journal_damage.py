@@ -158,10 +158,6 @@ def test_the_wal_is_missing(site: Site, caplog: pytest.LogCaptureFixture) -> Non
     assert f"has lost its end: writes 1 to {COUNT} were in it" in caplog.text
 
 
-TAIL = pytest.mark.xfail(strict=True, reason="what is left is told to be delivered, and is not")
-
-
-@TAIL
 def test_the_wal_is_cut_at_its_tail(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     file = _killed(site)
     wal = _beside(file, "-wal")
@@ -186,7 +182,6 @@ def test_the_wal_is_cut_at_its_tail_and_the_replicas_are_told(
     assert "has lost its end" in caplog.text
 
 
-@TAIL
 def test_the_wal_has_garbage_at_its_tail(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """SQLite takes a frame with a wrong check sum for the end."""
     file = _killed(site)
@@ -248,10 +243,6 @@ def test_a_byte_of_a_text_is_flipped(site: Site, caplog: pytest.LogCaptureFixtur
     assert 7 not in site.written()
 
 
-BEFORE = pytest.mark.xfail(strict=True, reason="writes before the damage are not delivered either")
-
-
-@BEFORE
 def test_what_comes_before_a_flipped_byte_is_delivered(site: Site) -> None:
     file = site.leave("dead", 5)
     edit(file, "UPDATE writes SET body = body || ' ' WHERE seq = 4")
@@ -270,11 +261,7 @@ CHECKED = {
 
 
 @pytest.mark.parametrize("field", CHECKED)
-def test_another_field_is_flipped(
-    site: Site, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest, field: str
-) -> None:
-    if field != "its kind":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="only texts have a check sum"))
+def test_another_field_is_flipped(site: Site, caplog: pytest.LogCaptureFixture, field: str) -> None:
     file = site.leave("dead", 5)
     edit(file, CHECKED[field])
     caplog.clear()
@@ -284,7 +271,6 @@ def test_another_field_is_flipped(
     assert "is damaged" in caplog.text or "is left as it is" in caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="who cannot read the last write takes it for delivered")
 def test_flush_is_not_true_when_the_last_write_cannot_be_read(site: Site) -> None:
     file = site.leave("dead", 5)
     edit(file, "UPDATE writes SET body = body || ' ' WHERE seq = 5")
@@ -340,7 +326,6 @@ LETTERS = {
 
 
 @pytest.mark.parametrize("damage", LETTERS)
-@pytest.mark.xfail(strict=True, reason="no process starts any more")
 def test_dead_letters_are_damaged(site: Site, damage: str) -> None:
     """That is no reason for an application not to start."""
     file = site.leave("dead", 5)

@@ -88,7 +88,6 @@ def test_no_space_later(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     assert site.written(0) == site.written(1) == list(range(51))
 
 
-@pytest.mark.xfail(strict=True, reason="how far replicas are is not saved when the disk is back")
 def test_a_disk_that_was_full_for_a_moment_leaves_no_trace(site: Site) -> None:
     with small_disk(site.journal, 2_048):
         replicator = site.connect(durability="process")
@@ -104,7 +103,6 @@ def test_a_disk_that_was_full_for_a_moment_leaves_no_trace(site: Site) -> None:
             write(replicator, "new", 0).wait(2)
 
 
-@pytest.mark.xfail(strict=True, reason="what cannot be saved counts as what replicas lack")
 def test_a_full_disk_detaches_nobody_who_keeps_up(site: Site) -> None:
     with small_disk(site.journal, 2_048):
         replicator = site.connect(max_pending_writes=500)
@@ -174,7 +172,6 @@ def test_a_kill_while_the_disk_is_full_is_not_hidden(site: Site) -> None:
     assert site.written() == written, "nothing twice"
 
 
-@pytest.mark.xfail(strict=True, reason="removing what is settled needs space too")
 def test_a_backlog_that_fills_the_disk(site: Site) -> None:
     """One replica is down, and the disk fills up with what it has to get."""
     site.down(1)

@@ -128,13 +128,11 @@ class Site:
         self.gone()
 
     def gone(self) -> None:
-        """No journal is left, at the latest when the next process that has nothing to do ends."""
-
-        def next_process() -> bool:
-            self.connect().close(5)
-            return self.files() == []
-
-        until(next_process, "the journals are removed")
+        """No journal is left, at the latest when a next process has taken them over."""
+        with self.connect() as replicator:
+            own = self.journal / f"{replicator.origin}.journal"
+            until(lambda: set(self.files()) <= {own}, "the journals are removed")
+        assert self.files() == []
 
 
 def edit(file: Path, sql: str) -> None:
