@@ -286,9 +286,10 @@ impl Engine {
     }
 
     /// Waits until everything handed over so far is in the journal's file, as safe as `durability` makes it. `false` when
-    /// that cannot be: the disk fails.
+    /// that cannot be: the disk fails, or the replicator is closed.
     pub fn sync(&self) -> bool {
-        self.shared.own.journal.save_all() || !self.shared.own.is_durable()
+        let Some(disk) = self.shared.own.journal.disk() else { return true };
+        self.shared.own.journal.save_all() && disk.is_open()
     }
 
     fn redraft(&self, letter: DeadLetter) -> Result<(LetterKey, Draft), Error> {
@@ -450,7 +451,7 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
         let journal = &shared.own.journal;
         let found = journal.unsaved() > 0;
         journal.save_all();
-        let failed = journal.catch_up();
+        let failed = shared.sources().fold(false, |failed, source| source.journal.catch_up() | failed);
         if found {
             shared.wake();
             // What it has put into the file has lingered here already.

@@ -258,7 +258,6 @@ def test_multiprocessing(site: Site, method: str) -> None:
         assert site.written(number, "parent") == [0, 1]
 
 
-@pytest.mark.xfail(strict=True, reason="a fork copies the generator of the ids of large values")
 def test_large_values_of_two_children_do_not_mix(site: Site) -> None:
     """The first child's text is held up between its value and its statement."""
     site.peers[0].client().run("CREATE TABLE IF NOT EXISTS big (who TEXT, v TEXT)")

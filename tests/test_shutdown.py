@@ -177,7 +177,6 @@ def test_a_write_after_close_is_rejected_at_once(site: Site, durability: str) ->
         program.succeed(WITHIN)
 
 
-@pytest.mark.xfail(strict=True, reason="what was left to the next process counts as settled")
 def test_a_second_close_says_the_same_as_the_first(site: Site) -> None:
     site.down()
     code = """
@@ -246,7 +245,6 @@ while True:
     assert site.written(0, "left") == list(range(10))
 
 
-@pytest.mark.xfail(strict=True, reason="one second for each replica that hangs, one after another")
 def test_many_hanging_replicas_share_one_deadline(tmp_path: Path) -> None:
     """They have everything, and hang when they are to be left tidy."""
     with proxied_peers(tmp_path, 4) as running:
