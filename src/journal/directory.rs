@@ -108,7 +108,7 @@ impl Directory<'_> {
         };
         let mut store = made.map_err(|error| failed(&error))?;
         if store.origin() != origin {
-            return Err(failed(&renamed(&store)));
+            return Err(failed(&renamed(store.origin())));
         }
         let mut found = self.read(&mut store, &lock, &path, told).map_err(|error| failed(&error))?;
         // Its origin goes on without them, and the file would never get smaller.
@@ -179,10 +179,11 @@ impl Directory<'_> {
             }
             (Err(error), _) => return Err(error),
         }
-        let mut store = Store::open(path, self.settings.durability)?;
-        if store.origin() != origin {
-            return Err(StoreError::Damaged(renamed(&store)));
+        let holds = Store::peek(path)?;
+        if holds != origin {
+            return Err(StoreError::Damaged(renamed(&holds)));
         }
+        let mut store = Store::open(path, self.settings.durability)?;
         let found = self.read(&mut store, &lock, path, told)?;
         if store.is_named() && store.is_spent()? {
             // It only keeps its numbers, for whoever goes on with it.
@@ -239,8 +240,8 @@ pub fn letters_left(path: &Path, error: &StoreError) -> String {
     format!("the rejected writes in the journal {} stay there: {error}", path.display())
 }
 
-fn renamed(store: &Store) -> String {
-    format!("it holds the writes of {}: it was copied or renamed", store.origin())
+fn renamed(holds: &str) -> String {
+    format!("it holds the writes of {holds}: it was copied or renamed")
 }
 
 fn not_delivered(path: &Path, error: &StoreError) -> String {

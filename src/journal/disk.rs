@@ -166,10 +166,13 @@ impl Disk {
             *leading = true;
             drop(leading);
             self.gather(queue);
-            self.save(&mut self.store(), queue, seq);
+            let saved = self.save(&mut self.store(), queue, seq);
             leading = self.leading.lock().unwrap_or_else(PoisonError::into_inner);
             *leading = false;
             self.led.notify_all();
+            if !saved {
+                return;
+            }
         }
     }
 
@@ -186,7 +189,8 @@ impl Disk {
         }
     }
 
-    fn save(&self, access: &mut Access<'_>, queue: &Queue, seq: u64) {
+    /// Whether that worked.
+    fn save(&self, access: &mut Access<'_>, queue: &Queue, seq: u64) -> bool {
         while self.saved() < seq {
             let replayed = self.failure().replayed.clone();
             // A dead letter goes in the same step in which all writes come that replay one.
@@ -201,7 +205,7 @@ impl Disk {
             if !self.check(result) {
                 self.failure().writes = true;
                 queue.send_unsaved();
-                return;
+                return false;
             }
             self.works();
             self.failure().replayed.retain(|key| !replayed.contains(key));
@@ -210,6 +214,7 @@ impl Disk {
             self.saved.store(last, Ordering::Release);
             queue.saved(last);
         }
+        true
     }
 
     fn is_resting(&self) -> bool {

@@ -123,6 +123,14 @@ impl Store {
         Ok(Self { connection, origin, named, bits: Vec::new(), same: true })
     }
 
+    /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
+    pub fn peek(path: &Path) -> Result<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
+        Ok(connection.query_row("SELECT id FROM origin", [], |row| row.get(0))?)
+    }
+
     /// Whose writes it holds.
     pub fn origin(&self) -> &str {
         &self.origin
