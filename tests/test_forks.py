@@ -70,6 +70,30 @@ def test_the_child_has_an_origin_of_its_own(site: Site, fork: str, durability: s
     site.gone()
 
 
+@pytest.mark.xfail(strict=True, reason="each thread that comes first starts an engine")
+def test_threads_of_a_child_that_begin_at_once_share_one_origin(site: Site) -> None:
+    """As those of a gthread worker at its first requests; their order would be lost else."""
+    _run(
+        site,
+        """
+        replicator = connect(durability="process")
+        child = os.fork()
+        if child == 0:
+            barrier, origins = threading.Barrier(8), []
+
+            def work():
+                barrier.wait()
+                origins.append(write(replicator, "child", 0).origin)
+
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+            os._exit(0 if len(set(origins)) == 1 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        """,
+    )
+
+
 @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "die()"])
 def test_what_a_child_leaves_is_delivered(site: Site, end: str) -> None:
     """Also where its end runs nothing of ours; and what is the parent's stays with the parent."""

@@ -94,7 +94,12 @@ WAYS = {
         time.sleep(0.05)
     """,
     "a daemon thread that waits": """
-        threading.Thread(target=handles[0].wait, daemon=True).start()
+        def wait():
+            try:
+                handles[0].wait()
+            except NotSettledError:
+                pass
+        threading.Thread(target=wait, daemon=True).start()
         threading.Thread(target=replicator.flush, daemon=True).start()
         time.sleep(0.05)
     """,
