@@ -73,12 +73,6 @@ SERVERS = {
 
 REQUESTS = 120
 
-RACE = pytest.param(
-    "gunicorn gthread",
-    # Not each time: see test_threads_of_a_child_that_begin_at_once_share_one_origin.
-    marks=pytest.mark.xfail(strict=False, reason="each thread that comes first starts an engine"),
-)
-
 
 def _environment(site: Site) -> dict[str, str]:
     return {
@@ -120,9 +114,7 @@ def _get(url: str, k: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "server", [name if name != "gunicorn gthread" else RACE for name in SERVERS]
-)
+@pytest.mark.parametrize("server", list(SERVERS))
 def test_each_worker_has_its_own_origin_and_nothing_is_lost(site: Site, server: str) -> None:
     with _serving(site, server) as (program, url):
         with ThreadPoolExecutor(6) as pool:

@@ -70,7 +70,6 @@ def test_the_child_has_an_origin_of_its_own(site: Site, fork: str, durability: s
     site.gone()
 
 
-@pytest.mark.xfail(strict=True, reason="each thread that comes first starts an engine")
 def test_threads_of_a_child_that_begin_at_once_share_one_origin(site: Site) -> None:
     """As those of a gthread worker at its first requests; their order would be lost else."""
     _run(

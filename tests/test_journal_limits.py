@@ -101,7 +101,6 @@ def test_at_max_journal_bytes_the_replica_that_is_behind_is_detached(site: Site)
     assert site.written(0) == list(range(300))
 
 
-@pytest.mark.xfail(strict=True, reason="the lag of the one that is being detached counts on")
 def test_a_slow_replica_is_not_detached_with_one_that_is_down(site: Site) -> None:
     """It is far from the limit."""
     site.down(1)
@@ -176,7 +175,6 @@ def test_many_dead_processes_do_not_keep_a_new_one_from_starting(site: Site) -> 
     assert site.written() == list(range(40))
 
 
-@pytest.mark.xfail(strict=True, reason="a replica that is not configured holds every later write")
 def test_a_replica_that_is_no_longer_there_does_not_fill_the_disk(site: Site) -> None:
     first, _ = site.replicas
     site.down(1)
@@ -194,7 +192,6 @@ def test_a_replica_that_is_no_longer_there_does_not_fill_the_disk(site: Site) ->
     assert left < 10
 
 
-@pytest.mark.xfail(strict=True, reason="the position is not taken for a number that was given")
 def test_a_number_that_a_replica_has_is_never_given_again(site: Site) -> None:
     """A full disk can keep a write out of the file and let its replica's position in."""
     replicator = site.connect(origin="named")

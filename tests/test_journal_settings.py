@@ -169,7 +169,6 @@ def test_looking_into_a_file_in_use_takes_nothing_from_it(site: Site) -> None:
     assert site.written() == [0, 1]
 
 
-@pytest.mark.xfail(strict=True, reason="the file goes when all is settled, and its numbers with it")
 def test_a_named_origin_goes_on_with_its_numbers(site: Site) -> None:
     with site.connect(origin="worker-1") as replicator:
         assert replicator.origin == "worker-1"
@@ -187,7 +186,6 @@ def test_a_named_origin_goes_on_with_its_numbers(site: Site) -> None:
     assert site.written() == list(range(5))
 
 
-@pytest.mark.xfail(strict=True, reason="the file goes when all is settled, and its numbers with it")
 @pytest.mark.parametrize("between", ["nobody", "another process"])
 def test_a_named_origin_never_gives_a_number_twice(site: Site, between: str) -> None:
     # On replicas that another test used.
@@ -228,12 +226,16 @@ def test_a_named_origin_is_used_by_one_process_at_a_time(site: Site) -> None:
     assert issubclass(JournalError, OSError)
 
 
-def test_a_named_origin_is_adopted_like_any_other(site: Site) -> None:
+def test_a_named_origin_is_adopted_and_keeps_its_numbers(site: Site) -> None:
     file = site.leave("dead", 3, origin="adopted")
     assert file.name == "adopted.journal"
     assert look(file, "SELECT count(*) FROM writes") == [(3,)]
-    site.deliver()
+    with site.connect() as replicator:
+        assert replicator.flush(TIMEOUT)
     assert site.written() == [0, 1, 2]
+    assert site.files() == [file]
+    with site.connect(origin="adopted") as replicator:
+        assert write(replicator, "new", 3).seq == 4
 
 
 def test_a_named_origin_does_not_take_another_ones_file(site: Site) -> None:

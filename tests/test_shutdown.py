@@ -167,7 +167,6 @@ def test_with_live_replicas_everything_is_delivered_first(
     site.gone()
 
 
-@pytest.mark.xfail(strict=True, reason="a write after close spins for ever")
 @pytest.mark.parametrize("durability", ["process", "disk"])
 def test_a_write_after_close_is_rejected_at_once(site: Site, durability: str) -> None:
     code = f"""

@@ -440,7 +440,8 @@ impl Inner {
             drop(self.release());
         }
         let limit = Pending { writes: limits.max_pending_writes, bytes: limits.max_pending_bytes };
-        let filed = self.lag.iter().map(|lag| lag.bytes).max().unwrap_or(0);
+        // One that is being detached already does not count: it takes a moment until it is.
+        let filed = replicas_in(self.attached).map(|replica| self.lag[replica].bytes).max().unwrap_or(0);
         if full == 0 && (self.total.exceeds(limit) || filed > limits.max_journal_bytes) {
             full = self.furthest_behind();
         }

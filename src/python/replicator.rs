@@ -1,6 +1,13 @@
 //! The replicator.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use pyo3::{
@@ -23,6 +30,7 @@ use super::{
 use crate::{
     config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject},
     error::Error,
+    fork,
     journal::{LetterKey, Pending},
     outcome,
     render::draft,
@@ -39,6 +47,8 @@ pub struct Replicator {
     config: Config,
     /// What runs in this process. Swapped for a new one after a fork.
     live: ArcSwapOption<Live>,
+    /// The process in which some thread starts it. No mutex: a child would inherit it locked.
+    starting: AtomicU32,
 }
 
 impl Replicator {
@@ -54,6 +64,20 @@ impl Replicator {
     /// In a child the application is running already, and must not stop for a journal that cannot be had there: then the
     /// writes are kept in memory, and the user is told.
     fn start_in_child(&self) -> Result<Arc<Live>, Error> {
+        let here = fork::generation();
+        // The threads of a child may all come at once, and must share one order of writes.
+        while self.starting.swap(here, Ordering::SeqCst) == here {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let started = match self.live.load_full() {
+            Some(live) if live.is_here() => Ok(live),
+            _ => self.start_anew(),
+        };
+        self.starting.store(0, Ordering::SeqCst);
+        started
+    }
+
+    fn start_anew(&self) -> Result<Arc<Live>, Error> {
         match self.start(self.config.clone()) {
             Err(error @ Error::Journal { .. }) => {
                 let live = self.start(Config { journal: None, ..self.config.clone() })?;
@@ -228,7 +252,7 @@ impl Replicator {
             retry_base: seconds("retry_base", retry_base)?,
             retry_max: seconds("retry_max", retry_max)?,
         };
-        let replicator = Self { config, live: ArcSwapOption::empty() };
+        let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
         // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
         py.detach(|| replicator.config.check().and_then(|()| replicator.start(replicator.config.clone())))?;
         Ok(replicator)

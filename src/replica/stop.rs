@@ -114,6 +114,10 @@ impl Task {
     /// Leaves the replica tidy. An origin in memory ends with the process, and its row would only be in the way; one that the
     /// user named is gone on with.
     pub(super) async fn finish(mut self) {
+        // What came last may be none of this replica's business, and it has not looked yet.
+        if let Some(passed) = self.read(|_| false) {
+            self.pass(passed);
+        }
         self.keep();
         let named = self.source.journal.disk().is_some_and(Disk::is_named);
         let done = self.delivery.is_certain() && self.shared.lag(self.replica).writes == 0;
