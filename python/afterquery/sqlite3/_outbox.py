@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from afterquery import classify
 from afterquery._failures import failures
+from afterquery.outbox import _wake
 from afterquery.outbox._table import WRITE, install
 from afterquery.outbox._values import Statement, encode, kept
 from afterquery.sqlite3._gathering import Gathering
@@ -108,6 +109,8 @@ class OutboxGathering(Gathering):
         sealed, self._sealed = self._sealed, False
         if self._statements() and not sealed:
             failures.report("a transaction was committed without its row in the outbox")
+        if sealed:
+            _wake.committed(self.order)
         self._ended()
 
     def _statements(self) -> list[Statement]:
