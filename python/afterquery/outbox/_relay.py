@@ -126,8 +126,8 @@ class Relay:
         """Work in this thread until `stop_soon()` is called.
 
         With `once`, end when the outbox is empty and the replicas have everything, or after so
-        many seconds, at the latest. Returns whether they have. Raises `ConfigurationError` and `TypeError` for
-        settings that cannot work.
+        many seconds, at the latest. Returns whether they have. Raises `ConfigurationError` and
+        `TypeError` for settings that cannot work.
         """
         if once is not None:
             self._end = time.monotonic() + once

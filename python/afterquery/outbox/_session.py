@@ -118,8 +118,9 @@ class Session:
         transaction.commit(seq=entry.id - self._base)
 
     def _delete(self) -> None:
-        if not self.replicator.sync():
-            problem = self.replicator.stats().journal_problem or "it is closed"
+        safe, stats = self.replicator.sync(), self.replicator.stats()
+        if not safe or all(replica.state == "closed" for replica in stats.replicas):
+            problem = stats.journal_problem or "it was closed"
             raise JournalError(f"the journal {self._delivery.file(self._origin)}: {problem}")
         delete_through(self._connection, self._submitted)
         self._deleted = self._submitted

@@ -21,7 +21,7 @@ from afterquery.outbox._values import Statement, decode
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 """Seconds since 1970, to the millisecond, by the clock of the machine that SQLite runs on."""
 
-_SCHEMA = (
+SCHEMA = (
     f"""
     CREATE TABLE IF NOT EXISTS afterquery_outbox (
       id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,9 +48,11 @@ _SCHEMA = (
     )
     """,
 )
-_INSTALLED = """
-SELECT count(*) FROM sqlite_schema
-WHERE name IN ('afterquery_outbox', 'afterquery_outbox_entry', 'afterquery_outbox_write')
+ORIGIN = "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)"
+IS_INSTALLED = """
+SELECT count(*) = 4 FROM sqlite_schema
+WHERE name IN ('afterquery_outbox', 'afterquery_outbox_entry', 'afterquery_outbox_write',
+               'afterquery_relay')
 """
 _EXTENT = """
 SELECT origin, base, (SELECT min(id) FROM afterquery_outbox),
@@ -88,15 +90,11 @@ class Extent:
 
 def install(connection: sqlite3.Connection) -> None:
     """Make the tables where they are missing. Raises `sqlite3.Error`."""
-    if _value(connection, _INSTALLED) == 3 and _has_origin(connection):
-        return
-    with transaction(connection) as cursor:
-        for statement in _SCHEMA:
-            cursor.execute(statement)
-        cursor.execute(
-            "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)",
-            (str(uuid.uuid4()),),
-        )
+    if not _value(connection, IS_INSTALLED):
+        with transaction(connection) as cursor:
+            for statement in SCHEMA:
+                cursor.execute(statement)
+            cursor.execute(ORIGIN, (str(uuid.uuid4()),))
 
 
 def origin(connection: sqlite3.Connection) -> str:
@@ -162,13 +160,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
     finally:
         if connection.in_transaction:
             cursor.execute("ROLLBACK")
-
-
-def _has_origin(connection: sqlite3.Connection) -> bool:
-    tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'afterquery_relay'"
-    return bool(
-        _value(connection, tables) and _value(connection, "SELECT count(*) FROM afterquery_relay")
-    )
 
 
 def _value(connection: sqlite3.Connection, sql: str) -> object:
