@@ -494,11 +494,11 @@ def test_a_copy_of_the_database_is_not_relayed(site: Site) -> None:
         site.write(3)
         until(site.is_same)
         until(lambda: site.rows() == 0)
-    with (
-        closing(sqlite3.connect(site.path)) as plain,
-        closing(sqlite3.connect(site.folder / "copy.db")) as copy,
-    ):
-        plain.backup(copy)
+        with (
+            closing(sqlite3.connect(site.path)) as plain,
+            closing(sqlite3.connect(site.folder / "copy.db")) as copy,
+        ):
+            plain.backup(copy)
     relay = Relay(site.folder / "copy.db", [site.peers[0].url], auth_token=ADMIN_TOKEN)
     assert relay.run(once=0.2) is False
     assert relay.problem is not None
@@ -560,7 +560,7 @@ def test_writers_and_relays_that_are_killed(site: Site) -> None:
     workers: list[subprocess.Popen[str]] = []
 
     def given() -> int:
-        return int(primary.execute("SELECT seq FROM sqlite_sequence ORDER BY 1 DESC").fetchone()[0])
+        return outbox._table.extent(primary).last
 
     for number in range(14):
         workers.append(site.program("relay_worker.py", str(number), *urls))

@@ -122,6 +122,8 @@ class Session:
         if not safe or all(replica.state == "closed" for replica in stats.replicas):
             problem = stats.journal_problem or "it was closed"
             raise JournalError(f"the journal {self._delivery.file(self._origin)}: {problem}")
+        # Nobody wakes the replicas' tasks when it was sync() that put the writes into the file.
+        self.replicator.replay(())
         delete_through(self._connection, self._submitted)
         self._deleted = self._submitted
 
