@@ -500,7 +500,7 @@ def test_a_copy_of_the_database_is_not_relayed(site: Site) -> None:
         ):
             plain.backup(copy)
     relay = Relay(site.folder / "copy.db", [site.peers[0].url], auth_token=ADMIN_TOKEN)
-    assert relay.run(once=0.2) is False
+    assert relay.run(once=2) is False
     assert relay.problem is not None
     assert "no journal knows of them" in relay.problem
 
@@ -575,5 +575,5 @@ def test_writers_and_relays_that_are_killed(site: Site) -> None:
     site.delivered()
     assert site.rows() == 0
     seen = primary.execute("SELECT count(DISTINCT worker), count(*) FROM facts").fetchone()
-    assert seen[0] > 4
+    assert seen[0] > 3
     assert primary.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -122,7 +122,7 @@ def test_a_savepoint_first(engine: Engine, path: Path, replicas: Sequence[PeerPr
             with connection.begin_nested():
                 add(connection, "b")
         add(connection, "c")
-    assert sum(entries(path), []) == ["INSERT"] * 3
+    assert [verb for verbs in entries(path) for verb in verbs] == ["INSERT"] * 3
     delivered(path, replicas)
 
 

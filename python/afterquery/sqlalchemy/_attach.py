@@ -120,13 +120,11 @@ class Attached:
         dialect = engine.dialect
         for name in ("commit", "rollback"):
             original = getattr(dialect, f"do_{name}")
-            self._replace(dialect, f"do_{name}", self._end(original, getattr(Follower, name)))
+            self._replace(dialect, f"do_{name}", self._end(original, name))
         self._replace(dialect, "do_begin_twophase", _no_twophase)
 
     def _end(
-        self,
-        original: Callable[[PoolProxiedConnection], None],
-        follow: Callable[[Follower, Callable[[], None]], None],
+        self, original: Callable[[PoolProxiedConnection], None], name: str
     ) -> Callable[[PoolProxiedConnection], None]:
         def replacement(connection: PoolProxiedConnection) -> None:
             follower = None
@@ -135,7 +133,7 @@ class Attached:
             if follower is None:
                 original(connection)
             else:
-                follow(follower, lambda: original(connection))
+                getattr(follower, name)(lambda: original(connection))
 
         return replacement
 
