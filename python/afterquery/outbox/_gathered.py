@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from afterquery._core import classify
@@ -10,6 +11,9 @@ from afterquery.outbox._values import Statement, kept
 
 MARK = "afterquery_outbox_seal"
 """The savepoint that takes the row back when a COMMIT fails."""
+
+_CACHED_CHARACTERS = 16_384
+"""Longer texts are seldom seen twice, and would fill the memory."""
 
 _WRITES = frozenset({"write", "ddl", "unknown"})
 
@@ -46,6 +50,13 @@ class Gathered:
 
 def _concerns_replicas(sql: str) -> bool:
     """It may write, and not only to the temporary schema or an attached database."""
+    return _read(sql) if len(sql) > _CACHED_CHARACTERS else _cached(sql)
+
+
+def _read(sql: str) -> bool:
     found = classify(sql).statements
     writes = any(one.kind in _WRITES for one in found)
     return writes and not any(one.schema not in {None, "main"} for one in found)
+
+
+_cached = lru_cache(maxsize=1_024)(_read)
