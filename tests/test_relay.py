@@ -169,6 +169,13 @@ def test_stopping_hands_over_what_is_there(site: Site) -> None:
     site.same()
 
 
+def test_stopping_at_once_hands_over_all_the_same(site: Site) -> None:
+    site.write(3)
+    with site.relay():
+        pass
+    site.same()
+
+
 def test_starting_again_goes_on(site: Site) -> None:
     relay = site.relay()
     for number in range(3):

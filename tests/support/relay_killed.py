@@ -11,7 +11,7 @@ import sqlite3
 import sys
 from typing import Any
 
-from afterquery.outbox import Relay, _session
+from afterquery.outbox import Relay, _record
 from support.process import ADMIN_TOKEN
 
 _left = int(sys.argv[2])
@@ -34,7 +34,7 @@ class Dying(sqlite3.Connection):
 
 def main() -> None:
     path, _, url = sys.argv[1:]
-    connect, write = sqlite3.connect, _session._record.write
+    connect, write = sqlite3.connect, _record.write
 
     def dying(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         return connect(*args, factory=Dying, **kwargs)
@@ -45,8 +45,8 @@ def main() -> None:
         _step()
 
     sqlite3.connect = dying  # type: ignore[assignment]
-    _session._record.write = noted
-    settings = {"auth_token": ADMIN_TOKEN, "retry_base": 0.01, "retry_max": 0.2}
+    _record.write = noted
+    settings: dict[str, Any] = {"auth_token": ADMIN_TOKEN, "retry_base": 0.01, "retry_max": 0.2}
     done = Relay(path, [url], poll=0.05, lease=0.2, **settings).run(once=30)
     sys.exit(0 if done else 1)
 

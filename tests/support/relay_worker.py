@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from itertools import count
+from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
@@ -57,7 +58,7 @@ def write_through_sqlite3(path: str, number: int, chance: random.Random) -> None
 def main() -> None:
     path, number, *urls = sys.argv[1:]
     if urls:
-        settings = {"auth_token": ADMIN_TOKEN, "retry_base": 0.01, "retry_max": 0.2}
+        settings: dict[str, Any] = {"auth_token": ADMIN_TOKEN, "retry_base": 0.01, "retry_max": 0.2}
         Relay(path, urls, poll=0.05, lease=LEASE_SECONDS, **settings).start()
     write = write_through_sqlalchemy if int(number) % 2 else write_through_sqlite3
     write(path, int(number), random.Random())

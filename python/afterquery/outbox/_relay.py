@@ -132,7 +132,8 @@ class Relay:
         if once is not None:
             self._end = time.monotonic() + once
         done = False
-        while not (done or self._stopping.is_set() or self._is_over()):
+        while not (done or self._is_over()):
+            ending = self._stopping.is_set()
             with self._guarded(), self._connected() as connection:
                 if self._take(connection):
                     try:
@@ -140,6 +141,9 @@ class Relay:
                     finally:
                         with suppress(sqlite3.Error):
                             release(connection, self._holder)
+                    ending = self._stopping.is_set()
+            if ending:
+                break
         self._state = "stopped"
         return done
 
@@ -237,12 +241,12 @@ class Relay:
     def _take(self, connection: sqlite3.Connection) -> bool:
         """Wait for the lease; False when it is time to stop."""
         install(connection)
-        while not (self._stopping.is_set() or self._is_over()):
-            if is_free(connection, self._holder) and self._acquire(connection):
-                return True
+        while not (is_free(connection, self._holder) and self._acquire(connection)):
             self._state = "waiting"
+            if self._stopping.is_set() or self._is_over():
+                return False
             self._pause(self._poll)
-        return False
+        return True
 
     def _acquire(self, connection: sqlite3.Connection) -> bool:
         self._renewed = time.monotonic()
