@@ -45,7 +45,7 @@ def main() -> None:
         _step()
 
     sqlite3.connect = dying  # type: ignore[assignment]
-    _record.write = noted
+    _record.write = noted  # type: ignore[assignment]
     settings: dict[str, Any] = {"auth_token": ADMIN_TOKEN, "retry_base": 0.01, "retry_max": 0.2}
     done = Relay(path, [url], poll=0.05, lease=0.2, **settings).run(once=30)
     sys.exit(0 if done else 1)
