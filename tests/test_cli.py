@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from afterquery import __version__, cli
+import afterquery.sqlite3
+from afterquery import __version__, cli, outbox
 from support.client import Client
+from support.peer import PeerProcess
+from support.process import ADMIN_TOKEN
 
 Output = pytest.CaptureFixture[str]
 
@@ -145,3 +150,83 @@ def listening(process: subprocess.Popen[str]) -> str:
         selector.register(process.stdout, selectors.EVENT_READ)
         assert selector.select(30), "it does not say that it listens"
     return process.stdout.readline().rpartition(" ")[2].strip()
+
+
+def relay_command(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "afterquery", "relay", "--db", str(folder / "app.db"), *arguments]
+
+
+def application(folder: Path, *names: str) -> None:
+    """Writes through an outbox."""
+    db = afterquery.sqlite3.connect(folder / "app.db", outbox=True, isolation_level=None)
+    db.execute("CREATE TABLE IF NOT EXISTS t (name)")
+    for name in names:
+        db.execute("INSERT INTO t VALUES (?)", (name,))
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "token", "problem"),
+    [
+        ([], "a-token", "a relay needs a replica"),
+        (["--replica", "http://127.0.0.1:9"], "", "set AFTERQUERY_TOKEN"),
+        (["--replica", "no url", "--once"], "a-token", "no url"),
+    ],
+)
+def test_relay_says_what_is_wrong(
+    arguments: list[str], token: str, problem: str, tmp_path: Path
+) -> None:
+    application(tmp_path)
+    environment = {**os.environ, "AFTERQUERY_TOKEN": token}
+    command = relay_command(tmp_path, *arguments)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert token == "" or token not in done.stderr
+
+
+def test_relay_makes_no_database(tmp_path: Path, capsys: Output) -> None:
+    assert cli.main(["relay", "--db", str(tmp_path / "no.db"), "--replica", "http://x"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "no.db").exists()
+
+
+def test_relay_once_and_until_it_is_told(tmp_path: Path, peer: PeerProcess) -> None:
+    environment = {**os.environ, "AFTERQUERY_TOKEN": ADMIN_TOKEN}
+    command = relay_command(tmp_path, "--replica", peer.url, "--ddl")
+    application(tmp_path, "a")
+    done = subprocess.run(
+        [*command, "--once"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"relaying {tmp_path / 'app.db'}\n"
+    assert peer.client().rows("SELECT name FROM t") == [("a",)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("relaying ")
+            application(tmp_path, "b", "c")
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert peer.client().rows("SELECT name FROM t") == [("a",), ("b",), ("c",)]
+
+
+def test_relay_once_tells_what_was_not_delivered(tmp_path: Path) -> None:
+    environment = {**os.environ, "AFTERQUERY_TOKEN": ADMIN_TOKEN}
+    command = relay_command(tmp_path, "--replica", "http://127.0.0.1:9", "--ddl", "--once")
+    application(tmp_path, "a")
+    done = subprocess.run(
+        [*command, "--timeout", "0.5"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "not all is delivered" in done.stderr
+
+
+def test_relay_begins_anew(tmp_path: Path, capsys: Output) -> None:
+    application(tmp_path, "a", "b")
+    assert cli.main(["relay", "--db", str(tmp_path / "app.db"), "--reset"]) == 0
+    with closing(sqlite3.connect(tmp_path / "app.db")) as plain:
+        assert outbox.pending(plain) == []
+        assert outbox.acquire(plain, "somebody", 60)
+    assert cli.main(["relay", "--db", str(tmp_path / "app.db"), "--reset"]) == 1
+    assert "a relay is at work" in capsys.readouterr().err

@@ -105,3 +105,20 @@ def test_sqlite3_app(peer: PeerProcess, tmp_path: Path) -> None:
     assert ran.stdout == f"CHECK constraint failed: balance >= 0\n{peer.url} fulfilled\n"
     rows = peer.client().rows("SELECT name, balance FROM accounts ORDER BY name")
     assert rows == [("Ada", 70), ("Eve", 50)]
+
+
+def test_outbox_app(peer: PeerProcess, tmp_path: Path) -> None:
+    environment = {"REPLICAS": peer.url, "AFTERQUERY_TOKEN": ADMIN_TOKEN}
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "examples/outbox_app.py")],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (ran.stdout, ran.stderr) == ("sold by 0 1 2 3\n", "")
+    assert peer.client().rows("SELECT n FROM stock") == [(0,)]
+    sold = peer.client().rows("SELECT n_left FROM sales ORDER BY rowid")
+    assert sold == [(left,) for left in reversed(range(100))]

@@ -89,6 +89,14 @@ def test_the_keys_of_the_django_setting_and_their_defaults() -> None:
         assert f"| `{key}` | {default} |" in part
 
 
+def test_outbox(peer: PeerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (program,) = section("The outbox", "python")
+    here = program.replace("http://127.0.0.1:9001", peer.url)
+    exec(here.replace('"secret"', repr(ADMIN_TOKEN)), {})
+    assert peer.client().rows("SELECT what FROM sales") == [("a lamp",)]
+
+
 def test_links_lead_somewhere() -> None:
     text = (ROOT / DOCUMENT).read_text()
     for link in re.findall(r"\]\(([^)#]+)\)", text):

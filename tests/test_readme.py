@@ -95,7 +95,7 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("command", ["", "peer", "demo", "explain", "lint"])
+@pytest.mark.parametrize("command", ["", "peer", "relay", "demo", "explain", "lint"])
 def test_help_is_in_step(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

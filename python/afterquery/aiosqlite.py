@@ -50,11 +50,16 @@ class Connection(aiosqlite.Connection):
 
 
 def connect(
-    database: Any, *, replicator: Replicator, iter_chunk_size: int = 64, **settings: Any
+    database: Any,
+    *,
+    replicator: Replicator | None = None,
+    iter_chunk_size: int = 64,
+    **settings: Any,
 ) -> Connection:
     """Open a database whose committed transactions reach the replicas.
 
-    The arguments are those of `aiosqlite.connect`; await the result, or enter it with `async with`.
+    The arguments are those of `aiosqlite.connect`, and `outbox` is that of
+    `afterquery.sqlite3.connect`; await the result, or enter it with `async with`.
     Raises then what `sqlite3.connect` raises.
     """
 

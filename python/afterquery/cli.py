@@ -60,6 +60,19 @@ def peer(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def relay(arguments: argparse.Namespace) -> int:
+    if not arguments.db.exists():
+        return refuse(f"{arguments.db} does not exist; give the application's database")
+    if not arguments.reset:
+        if not arguments.replica:
+            return refuse("a relay needs a replica: --replica URL")
+        if not os.environ.get(TOKEN):
+            return refuse(f"set {TOKEN} to the token of the replicas")
+    from afterquery.outbox._command import run
+
+    return run(arguments, os.environ.get(TOKEN, ""))
+
+
 def demo(arguments: argparse.Namespace) -> int:
     if arguments.replicas + len(arguments.replica_url) == 0:
         return refuse("the demo needs a replica: --replicas 1 or more, or --replica-url")
@@ -133,6 +146,16 @@ def parser() -> argparse.ArgumentParser:
     add_peer_arguments(command)
     command.set_defaults(run=peer)
 
+    command = commands.add_parser("relay", help="deliver the outbox of a SQLite file")
+    command.description = (
+        "Deliver what applications write into the outbox of a SQLite file, in the order of their"
+        f" commits; the replicas get ${TOKEN}. Ends on SIGTERM, when it has handed over what is"
+        " there. Exit status: 0 ended as asked, 1 --once and not all delivered or --reset while a"
+        " relay works, 2 it cannot run."
+    )
+    add_relay_arguments(command)
+    command.set_defaults(run=relay)
+
     command = commands.add_parser("demo", help="a FastAPI app and its replicas, one of them killed")
     command.description = (
         "Run a FastAPI app and its replicas, kill and restart one of them under traffic, and"
@@ -161,6 +184,39 @@ def add_peer_arguments(command: argparse.ArgumentParser) -> None:
     add("--db", type=Path, required=True, metavar="FILE", help="SQLite file; made if missing")
     add("--host", default="127.0.0.1", help="address (default: %(default)s)")
     add("--port", type=port, default=9001, help="port (default: %(default)s)")
+
+
+def add_relay_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--db", type=Path, required=True, metavar="FILE", help="the application's database")
+    add("--replica", action="append", default=[], metavar="URL", help="where to; repeat it")
+    add(
+        "--journal",
+        type=Path,
+        metavar="DIR",
+        help="for writes on their way (default: FILE-replication)",
+    )
+    add("--table", action="append", metavar="NAME", help="allow-list, as Replicator(tables=...)")
+    add("--ddl", action="store_true", help="as Replicator(ddl=True)")
+    add(
+        "--on-reject",
+        choices=["dead_letter", "halt"],
+        default="dead_letter",
+        help="what a replica does after a write that it rejects (default: %(default)s)",
+    )
+    add("--once", action="store_true", help="end when all that is there is delivered")
+    add(
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how many seconds --once, or the end, waits for replicas (default: %(default)s)",
+    )
+    add(
+        "--reset",
+        action="store_true",
+        help="begin anew, after the database was copied to every replica, and end",
+    )
 
 
 def add_demo_arguments(command: argparse.ArgumentParser) -> None:

@@ -6,11 +6,13 @@ this process only: a second SQLite library in it would undo the first one's lock
 """
 
 from afterquery.outbox._lease import acquire, release, renew
+from afterquery.outbox._relay import Relay
 from afterquery.outbox._table import Entry, delete_through, install, origin, pending
 from afterquery.outbox._values import Statement
 
 __all__ = [
     "Entry",
+    "Relay",
     "Statement",
     "acquire",
     "delete_through",

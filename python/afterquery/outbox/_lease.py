@@ -6,6 +6,15 @@ import sqlite3
 
 from afterquery.outbox._table import NOW, transaction
 
+_FREE = f"(holder IS NULL OR holder = :holder OR expires <= {NOW})"
+
+
+def is_free(connection: sqlite3.Connection, holder: str) -> bool:
+    """Whether `acquire` would succeed; it waits for no lock. Raises `sqlite3.Error`."""
+    sql = f"SELECT 1 FROM afterquery_relay WHERE {_FREE}"
+    row = sqlite3.Cursor(connection).execute(sql, {"holder": holder}).fetchone()
+    return row is not None
+
 
 def acquire(connection: sqlite3.Connection, holder: str, seconds: float) -> bool:
     """Take the lease for so long, where nobody has it, it ran out, or it is the holder's own.
@@ -15,8 +24,7 @@ def acquire(connection: sqlite3.Connection, holder: str, seconds: float) -> bool
     """
     return _update(
         connection,
-        f"UPDATE afterquery_relay SET holder = :holder, expires = {NOW} + :seconds"
-        f" WHERE holder IS NULL OR holder = :holder OR expires <= {NOW}",
+        f"UPDATE afterquery_relay SET holder = :holder, expires = {NOW} + :seconds WHERE {_FREE}",
         {"holder": holder, "seconds": seconds},
     )
 

@@ -21,11 +21,12 @@ from afterquery.outbox._values import Statement, decode
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 """Seconds since 1970, to the millisecond, by the clock of the machine that SQLite runs on."""
 
-_SCHEMA = (
+SCHEMA = (
     f"""
     CREATE TABLE IF NOT EXISTS afterquery_outbox (
       id INTEGER PRIMARY KEY AUTOINCREMENT,
       made REAL NOT NULL DEFAULT {NOW},
+      mark BLOB NOT NULL DEFAULT (randomblob(8)),
       statements TEXT NOT NULL
     )
     """,
@@ -41,14 +42,22 @@ _SCHEMA = (
     CREATE TABLE IF NOT EXISTS afterquery_relay (
       id INTEGER PRIMARY KEY CHECK (id = 1),
       origin TEXT NOT NULL,
+      base INTEGER NOT NULL DEFAULT 0,
       holder TEXT,
       expires REAL NOT NULL DEFAULT 0
     )
     """,
 )
-_INSTALLED = """
-SELECT count(*) FROM sqlite_schema
-WHERE name IN ('afterquery_outbox', 'afterquery_outbox_entry', 'afterquery_outbox_write')
+ORIGIN = "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)"
+IS_INSTALLED = """
+SELECT count(*) = 4 FROM sqlite_schema
+WHERE name IN ('afterquery_outbox', 'afterquery_outbox_entry', 'afterquery_outbox_write',
+               'afterquery_relay')
+"""
+_EXTENT = """
+SELECT origin, base, (SELECT min(id) FROM afterquery_outbox),
+       coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'afterquery_outbox'), 0)
+FROM afterquery_relay
 """
 WRITE = "INSERT INTO afterquery_outbox_entry (statements) VALUES (?)"
 
@@ -60,25 +69,60 @@ class Entry:
     id: int
     made: float
     """When, in seconds since 1970."""
+    mark: bytes
+    """Random: tells the row from another that got its id after a backup was restored."""
     statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the outbox holds, and held."""
+
+    origin: str
+    """The identity of the journal that its transactions go to: a UUID."""
+    base: int
+    """The last id that was relayed under an earlier origin; number n of this one is id base + n."""
+    deleted: int
+    """The last id that was relayed and deleted."""
+    last: int
+    """The last id that was given."""
 
 
 def install(connection: sqlite3.Connection) -> None:
     """Make the tables where they are missing. Raises `sqlite3.Error`."""
-    if _value(connection, _INSTALLED) == 3 and _has_origin(connection):
-        return
-    with transaction(connection) as cursor:
-        for statement in _SCHEMA:
-            cursor.execute(statement)
-        cursor.execute(
-            "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)",
-            (str(uuid.uuid4()),),
-        )
+    if not _value(connection, IS_INSTALLED):
+        with transaction(connection) as cursor:
+            for statement in SCHEMA:
+                cursor.execute(statement)
+            cursor.execute(ORIGIN, (str(uuid.uuid4()),))
 
 
 def origin(connection: sqlite3.Connection) -> str:
-    """The identity of the outbox, a UUID: the seqs of its writes are the ids of its rows."""
+    """The identity of the journal that its transactions go to, a UUID. Raises `sqlite3.Error`."""
     return str(_value(connection, "SELECT origin FROM afterquery_relay"))
+
+
+def extent(connection: sqlite3.Connection) -> Extent:
+    """What the outbox holds now. Raises `sqlite3.Error`."""
+    name, base, first, last = sqlite3.Cursor(connection).execute(_EXTENT).fetchone()
+    return Extent(name, base, last if first is None else first - 1, last)
+
+
+def mark(connection: sqlite3.Connection, number: int) -> bytes | None:
+    """The mark of the row with the id `number`; None where there is no such row."""
+    sql = "SELECT mark FROM afterquery_outbox WHERE id = ?"
+    row = sqlite3.Cursor(connection).execute(sql, (number,)).fetchone()
+    return None if row is None else row[0]
+
+
+def new_origin(connection: sqlite3.Connection, through: int) -> str:
+    """Forget the transactions up to the id `through`, and number the others anew, as another
+    origin; its name. Raises `sqlite3.Error`."""
+    name = str(uuid.uuid4())
+    with transaction(connection) as cursor:
+        cursor.execute("DELETE FROM afterquery_outbox WHERE id <= ?", (through,))
+        cursor.execute("UPDATE afterquery_relay SET origin = ?, base = ?", (name, through))
+    return name
 
 
 def pending(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) -> list[Entry]:
@@ -87,10 +131,10 @@ def pending(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) 
     Raises `sqlite3.Error`, and ValueError for a row that was not written by us.
     """
     rows = sqlite3.Cursor(connection).execute(
-        "SELECT id, made, statements FROM afterquery_outbox WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT id, made, mark, statements FROM afterquery_outbox WHERE id > ? ORDER BY id LIMIT ?",
         (after, limit),
     )
-    return [Entry(number, made, decode(text)) for number, made, text in rows.fetchall()]
+    return [Entry(number, made, mark, decode(text)) for number, made, mark, text in rows.fetchall()]
 
 
 def delete_through(connection: sqlite3.Connection, last: int) -> int:
@@ -116,13 +160,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
     finally:
         if connection.in_transaction:
             cursor.execute("ROLLBACK")
-
-
-def _has_origin(connection: sqlite3.Connection) -> bool:
-    tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'afterquery_relay'"
-    return bool(
-        _value(connection, tables) and _value(connection, "SELECT count(*) FROM afterquery_relay")
-    )
 
 
 def _value(connection: sqlite3.Connection, sql: str) -> object:

@@ -12,9 +12,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidRequestError
 
 from afterquery._errors import ConfigurationError
+from afterquery.outbox._freezing import freezer
 from afterquery.sqlalchemy._driver import Driver
 from afterquery.sqlalchemy._follower import Follower, last
 from afterquery.sqlalchemy._guard import Guard
+from afterquery.sqlalchemy._outbox import OutboxFollower
 from afterquery.sqlalchemy._statement import Rows, Statement
 from afterquery.sqlalchemy._targets import Target, engines_of
 
@@ -30,27 +32,49 @@ _RANDOM = re.compile(r"\brandom(?:blob)?\s*\(", re.IGNORECASE)
 _attached: WeakSet[Engine] = WeakSet()
 
 
-def attach(target: Target, replicator: Replicator) -> Attached:
+def attach(
+    target: Target, replicator: Replicator | None = None, *, outbox: bool = False
+) -> Attached:
     """Replicate what `target` commits from now on, each transaction as one write.
 
     `target` is an engine, or a sessionmaker that has its engines already; all connections of an
     engine are followed, whoever uses them. DDL is replicated where the replicator has `ddl=True`.
 
+    With `outbox`, transactions are not submitted: each writes itself as a row into the table
+    afterquery_outbox of the database, which is made if it is missing, and a relay delivers it
+    (`afterquery.outbox`); no replicator is needed then.
+
     Raises `ConfigurationError`, a `ValueError`, for an engine that is not SQLite's or is attached
-    already, and for a sessionmaker without one; `TypeError` for anything else.
+    already, for a sessionmaker without one, and for a missing replicator; `TypeError` for anything
+    else.
     """
+    if replicator is None:
+        replicator = _without(outbox)
     engines = engines_of(target)
     for engine in engines:
+        if outbox and engine.dialect.driver not in {"pysqlite", "aiosqlite"}:
+            raise ConfigurationError(
+                f"an outbox needs Python's own sqlite3, and {engine!r} has not"
+            )
         if engine in _attached:
             raise ConfigurationError(f"{engine!r} is attached already; detach() it first")
-    return Attached(engines, replicator)
+    return Attached(engines, replicator, OutboxFollower if outbox else Follower)
+
+
+def _without(outbox: bool) -> Replicator:
+    if not outbox:
+        raise ConfigurationError("attach() needs a replicator, or outbox=True")
+    return freezer()
 
 
 class Attached:
     """An engine, or several, whose commits are replicated until `detach()`."""
 
-    def __init__(self, engines: list[Engine], replicator: Replicator) -> None:
+    def __init__(
+        self, engines: list[Engine], replicator: Replicator, kind: type[Follower] = Follower
+    ) -> None:
         self._replicator = replicator
+        self._kind = kind
         self._guard = Guard()
         self._undo: list[Callable[[], None]] = []
         self._engines = engines
@@ -68,7 +92,8 @@ class Attached:
     def last(self) -> Replication | None:
         """The write of the last transaction that this thread or task committed.
 
-        None before the first one, where nothing was replicated, and as long as it is held back.
+        None before the first one, where nothing was replicated, as long as it is held back, and
+        with an outbox.
         """
         transaction = last.get()
         return transaction.replication if transaction is not None else None
@@ -95,13 +120,11 @@ class Attached:
         dialect = engine.dialect
         for name in ("commit", "rollback"):
             original = getattr(dialect, f"do_{name}")
-            self._replace(dialect, f"do_{name}", self._end(original, getattr(Follower, name)))
+            self._replace(dialect, f"do_{name}", self._end(original, name))
         self._replace(dialect, "do_begin_twophase", _no_twophase)
 
     def _end(
-        self,
-        original: Callable[[PoolProxiedConnection], None],
-        follow: Callable[[Follower, Callable[[], None]], None],
+        self, original: Callable[[PoolProxiedConnection], None], name: str
     ) -> Callable[[PoolProxiedConnection], None]:
         def replacement(connection: PoolProxiedConnection) -> None:
             follower = None
@@ -110,7 +133,7 @@ class Attached:
             if follower is None:
                 original(connection)
             else:
-                follow(follower, lambda: original(connection))
+                getattr(follower, name)(lambda: original(connection))
 
         return replacement
 
@@ -180,7 +203,7 @@ class Attached:
         info = _info(proxied)
         follower = self._known(proxied)
         if follower is None and info is not None:
-            follower = Follower(
+            follower = self._kind(
                 Driver(proxied), self._replicator, self._guard, memory=connection.engine.pool
             )
             info[_KEY] = (self, follower)

@@ -76,11 +76,11 @@ class Driver:
         leading = statement.sql[: statement.verb_start]
         return sys.version_info >= (3, 11) or not leading.strip()
 
-    def run(self, sql: str) -> Any:
+    def run(self, sql: str, parameters: tuple[object, ...] = ()) -> Any:
         """Run a statement of ours; the first row, if there is one."""
         cursor = self.dbapi.cursor()
         try:
-            cursor.execute(sql)
+            cursor.execute(sql, parameters)
             return cursor.fetchone() if cursor.description else None
         finally:
             cursor.close()

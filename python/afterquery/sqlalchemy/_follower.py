@@ -135,8 +135,11 @@ class Follower:
             self.rollback(lambda: self.driver.run("ROLLBACK"))
             raise
 
+    def _new(self) -> Transaction:
+        return self._replicator.transaction()
+
     def _record(self, statement: Statement) -> None:
-        self._transaction = self._transaction or self._replicator.transaction()
+        self._transaction = self._transaction or self._new()
         self._transaction.after_query(
             statement.sql, statement.params, statement.rowcount, many=statement.many
         )
@@ -148,7 +151,7 @@ class Follower:
         elif not self.driver.in_transaction:
             self.drop()  # rolled back by SQLite, as after ON CONFLICT ROLLBACK
         elif done := statement.done():
-            self._transaction = self._transaction or self._replicator.transaction()
+            self._transaction = self._transaction or self._new()
             self._transaction.after_query(statement.sql, done, many=True)
         elif self.driver.total_changes != changes or (changes is None and statement.many):
             self._guard.missed("a statement that failed left changes: %s", statement.sql)

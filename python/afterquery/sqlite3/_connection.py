@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from afterquery._errors import ConfigurationError
 from afterquery._order import CommitOrder, file_key, order_for
+from afterquery.outbox._freezing import freezer
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
@@ -115,7 +117,7 @@ class Connection(sqlite3.Connection):
 def connect(
     database: Any,
     *,
-    replicator: Replicator,
+    replicator: Replicator | None = None,
     outbox: bool = False,
     factory: type[sqlite3.Connection] = Connection,
     **settings: Any,
@@ -125,8 +127,10 @@ def connect(
     `database` and `settings` are those of `sqlite3.connect`; a `factory` is a class of
     connections. With `outbox`, transactions are not submitted: each writes itself as a row into
     the table afterquery_outbox of the database (`afterquery.outbox`), which is made if it is
-    missing. Raises what `sqlite3.connect` raises.
+    missing; they need no replicator. Raises what `sqlite3.connect` raises, and
+    `ConfigurationError` where the replicator is missing.
     """
+    replicator = replicator or _without(outbox)
     kind = _followed(factory)  # type: ignore[arg-type]
 
     def make(*args: Any, **kwargs: Any) -> Connection:
@@ -144,6 +148,12 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def _without(outbox: bool) -> Replicator:
+    if not outbox:
+        raise ConfigurationError("connect() needs a replicator, or outbox=True")
+    return freezer()
 
 
 @cache

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from afterquery import classify
 from afterquery._failures import failures
+from afterquery.outbox import _wake
+from afterquery.outbox._gathered import MARK, Gathered
 from afterquery.outbox._table import WRITE, install
-from afterquery.outbox._values import Statement, encode, kept
+from afterquery.outbox._values import Statement, encode
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import own_cursor
 
@@ -17,43 +17,6 @@ if TYPE_CHECKING:
     from afterquery import Transaction
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
-
-_MARK = "afterquery_outbox_seal"
-
-
-@dataclass
-class Gathered:
-    """In the place of an `afterquery.Transaction`: statements for the row."""
-
-    statements: list[Statement] = field(default_factory=list)
-
-    def after_query(
-        self, sql: str, params: Any = None, result: Any = None, *, many: bool = False
-    ) -> None:
-        changes = getattr(result, "rowcount", -1)
-        if not _elsewhere(sql):
-            known = changes if changes >= 0 else None
-            self.statements.append(kept(sql, params, known, many=many))
-
-    def savepoint(self) -> int:
-        return len(self.statements)
-
-    def rollback_to(self, savepoint: int) -> None:
-        del self.statements[savepoint:]
-
-    def rollback(self) -> None:
-        self.statements.clear()
-
-    def __len__(self) -> int:
-        return len(self.statements)
-
-    def __bool__(self) -> bool:
-        return True
-
-
-def _elsewhere(sql: str) -> bool:
-    """It concerns the temporary schema or an attached database, which replicas do not have."""
-    return any(one.schema not in {None, "main"} for one in classify(sql).statements)
 
 
 class OutboxGathering(Gathering):
@@ -85,8 +48,8 @@ class OutboxGathering(Gathering):
             return
         self._sealed = False
         try:
-            own_cursor(connection).execute(f"ROLLBACK TO {_MARK}")
-            own_cursor(connection).execute(f"RELEASE {_MARK}")
+            own_cursor(connection).execute(f"ROLLBACK TO {MARK}")
+            own_cursor(connection).execute(f"RELEASE {MARK}")
         except sqlite3.Error:  # not set, or gone with its transaction
             pass
 
@@ -108,6 +71,8 @@ class OutboxGathering(Gathering):
         sealed, self._sealed = self._sealed, False
         if self._statements() and not sealed:
             failures.report("a transaction was committed without its row in the outbox")
+        if sealed:
+            _wake.committed(self.order)
         self._ended()
 
     def _statements(self) -> list[Statement]:
@@ -123,7 +88,7 @@ class OutboxGathering(Gathering):
 
     def _write(self, connection: sqlite3.Connection) -> None:
         own = own_cursor(connection)
-        own.execute(f"SAVEPOINT {_MARK}")
+        own.execute(f"SAVEPOINT {MARK}")
         own.execute(WRITE, (encode(self._statements()),))
 
     def _new(self) -> Transaction:

@@ -1,0 +1,110 @@
+"""Transactions that write themselves into the outbox, directly before their COMMIT."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from afterquery.outbox import _wake
+from afterquery.outbox._gathered import MARK, Gathered
+from afterquery.outbox._table import IS_INSTALLED, ORIGIN, SCHEMA, WRITE
+from afterquery.outbox._values import Statement as Kept
+from afterquery.outbox._values import encode
+from afterquery.sqlalchemy._follower import Follower
+from afterquery.sqlalchemy._text import savepoint
+
+if TYPE_CHECKING:
+    from afterquery import Transaction
+    from afterquery._order import Ticket
+    from afterquery.sqlalchemy._statement import Statement
+
+
+class OutboxFollower(Follower):
+    """Keeps what a transaction wrote, and writes its row before it is committed."""
+
+    _sealed = False
+    _installed = False
+    _began_with_savepoint = False
+
+    def commit(self, run: Callable[[], None]) -> None:
+        """Commit through `run`, with the row; a row that cannot be written is an error of it."""
+        with self._guard:
+            self._notice()
+        self._seal()
+        super().commit(run)
+
+    def drop(self) -> None:
+        """Forget what was written since the transaction began: it is not in the database."""
+        super().drop()
+        self._sealed = self._began_with_savepoint = False
+
+    def _execute_within(self, run: Callable[[], None], statement: Statement) -> None:
+        before = self.driver.in_transaction
+        if self._is_commit(statement):
+            self._seal()
+        super()._execute_within(run, statement)
+        if statement.verb == "SAVEPOINT" and not before:
+            self._began_with_savepoint = self.driver.in_transaction
+
+    def _is_commit(self, statement: Statement) -> bool:
+        if statement.verb != "RELEASE":
+            return statement.verb in {"COMMIT", "END"}
+        names = [name for name, _ in self._savepoints]
+        return self._began_with_savepoint and savepoint(statement.sql) not in names[1:]
+
+    def _seal(self) -> None:
+        """Write the row, if there is anything for one."""
+        kept = self._kept()
+        if not kept or not self.driver.in_transaction:
+            return
+        self._sealed = True
+        try:
+            self.driver.run(f"SAVEPOINT {MARK}")
+            self._install()
+            self.driver.run(WRITE, (encode(kept),))
+        except BaseException:
+            self._unseal()
+            raise
+
+    def _unseal(self) -> None:
+        """Nothing was committed: the row is taken back."""
+        if self._sealed:
+            self._sealed = False
+            with self._guard:
+                if self.driver.in_transaction:
+                    self.driver.run(f"ROLLBACK TO {MARK}")
+                    self.driver.run(f"RELEASE {MARK}")
+
+    def _install(self) -> None:
+        """Within the transaction: with autocommit=False there is no moment outside of one."""
+        if not self._installed and not self.driver.run(IS_INSTALLED)[0]:
+            for statement in SCHEMA:
+                self.driver.run(statement)
+            self.driver.run(ORIGIN, (str(uuid.uuid4()),))
+
+    def _take(self) -> Ticket | None:
+        """None: the database keeps the order."""
+        return None
+
+    def _end(self, ticket: Ticket | None, *, committed: bool) -> None:
+        del ticket
+        if not committed:
+            self._unseal()
+            return
+        kept, sealed = self._kept(), self._sealed
+        self._transaction = None
+        self._savepoints.clear()
+        self._sealed = self._began_with_savepoint = False
+        if sealed:
+            self._installed = True
+            _wake.committed(self._order)
+        elif kept:
+            self._guard.missed("a transaction was committed without its row in the outbox")
+
+    def _kept(self) -> list[Kept]:
+        transaction = cast("Gathered | None", self._transaction)
+        return [] if transaction is None else transaction.statements
+
+    def _new(self) -> Transaction:
+        return cast("Transaction", Gathered())
