@@ -1,0 +1,217 @@
+"""The checker: what the primary committed, what the application was told, what every replica has."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos.drain import Drained
+from chaos.told import Handed, Known, read
+from chaos.work import LANES, Spec, model, specs
+from support.process import ReplicaProcess
+
+Row = tuple[Any, ...]
+PAGE_ROWS = 1_000
+
+LANE = "SELECT id, n, h, k, step FROM lane ORDER BY id"
+TRACE = "SELECT n, k, step FROM trace WHERE n > {after} ORDER BY n LIMIT {limit}"
+LOG = (
+    "SELECT n, k, step, typeof(v) AS t, hex(v) AS v FROM log WHERE n > {after}"
+    " ORDER BY n LIMIT {limit}"
+)
+
+
+@dataclass
+class Findings:
+    """What is wrong, by kind, with examples. `unsaved` were lost too, and said to be at risk."""
+
+    committed: int = 0
+    unsaved: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, what: str) -> None:
+        self.wrong[kind] += 1
+        if self.wrong[kind] <= 3:
+            self.examples.append(f"{kind}: {what}")
+
+
+@dataclass
+class Evidence:
+    """What the application did and was told."""
+
+    primary: Path
+    committed: dict[int, Spec]
+    handed: dict[int, Handed]
+    known: list[Known]
+    promised: dict[str, int]
+    """By origin: its writes up to this one must not be lost."""
+    letters: set[tuple[str, str, int]]
+
+    @classmethod
+    def gather(cls, folder: Path, durability: str, drained: Drained) -> Evidence:
+        primary = folder / "primary.db"
+        with closing(sqlite3.connect(primary)) as connection:
+            committed = specs(connection)
+        lines = list(read(folder / "told.jsonl"))
+        handed = {line.k: line for line in lines if isinstance(line, Handed)}
+        promised: dict[str, int] = defaultdict(int)
+        for line in handed.values():
+            promised[line.origin] = max(promised[line.origin], line.promised(durability))
+        known = [line for line in lines if isinstance(line, Known)]
+        return cls(primary, committed, handed, known, promised, set(drained.letters))
+
+    def has_letter(self, replica: str, k: int) -> bool:
+        handed = self.handed.get(k)
+        return handed is not None and (replica, handed.origin, handed.seq) in self.letters
+
+
+def check(evidence: Evidence, replicas: Iterable[ReplicaProcess]) -> Findings:
+    """Compare everything with everything."""
+    findings = Findings(len(evidence.committed))
+    checks = [ReplicaCheck(evidence, replica, findings) for replica in replicas]
+    for one in checks:
+        one.run()
+    first = checks[0]
+    for other in checks[1:]:
+        if (other.lane, other.log) != (first.lane, first.log):
+            findings.add("unequal", f"{first.name} and {other.name} differ")
+    return findings
+
+
+class ReplicaCheck:
+    """One replica."""
+
+    def __init__(self, evidence: Evidence, replica: ReplicaProcess, findings: Findings) -> None:
+        self.evidence = evidence
+        self.findings = findings
+        self.name = replica.name
+        read = replica.client().rows
+        self.lane, self.log = read(LANE), pages(read, LOG)
+        self.trace = [(k, step) for _, k, step in pages(read, TRACE)]
+        self.steps: dict[int, list[int]] = defaultdict(list)
+        for k, step in self.trace:
+            self.steps[k].append(step)
+
+    def run(self) -> None:
+        self.each_write_whole_and_once()
+        self.nothing_lost()
+        self.in_order()
+        self.dead_letters()
+        self.outcomes()
+        self.tables()
+        self.primary()
+
+    def add(self, kind: str, what: object) -> None:
+        self.findings.add(kind, f"{self.name}: {what}")
+
+    def has(self, k: int) -> bool:
+        """Whether a write was applied as far as it can be, or is kept as rejected."""
+        return k in self.steps or self.evidence.has_letter(self.name, k)
+
+    def each_write_whole_and_once(self) -> None:
+        for k, steps in self.steps.items():
+            spec = self.evidence.committed.get(k)
+            if spec is None:
+                self.add("doubled", f"write {k} was never committed")
+            elif len(set(steps)) < len(steps):
+                self.add("doubled", f"{spec} ran as {steps}")
+            elif set(steps) != set(range(spec.applied())):
+                self.add("lost", f"of {spec} only {steps} ran")
+            elif steps != sorted(steps):
+                self.add("misplaced", f"{spec} ran as {steps}")
+
+    def nothing_lost(self) -> None:
+        """What is missing was not promised, and is the end of its origin."""
+        handed = self.evidence.handed.values()
+        missing = [line for line in handed if not self.has(line.k)]
+        newest: dict[str, int] = defaultdict(int)
+        for line in handed:
+            if self.has(line.k):
+                newest[line.origin] = max(newest[line.origin], line.seq)
+        for line in missing:
+            if line.seq <= self.evidence.promised[line.origin]:
+                self.add("lost", f"{line} was promised")
+            elif line.seq < newest[line.origin]:
+                self.add("lost", f"{line}, but write {newest[line.origin]} is there")
+        self.findings.unsaved = max(self.findings.unsaved, len(missing))
+
+    def in_order(self) -> None:
+        """By seq within an origin, the origins in turn; within a lane as it was committed."""
+        order = [k for k in self.steps if k in self.evidence.committed]
+        run = {k: self.evidence.committed[k].run for k in order}
+        handed = self.evidence.handed
+        self.ascending("seq", [(run[k], handed[k].seq) for k in order if k in handed])
+        for lane in range(LANES):
+            ours = [k for k in order if self.evidence.committed[k].lane == lane]
+            self.ascending(f"lane {lane}", [(run[k], k) for k in ours])
+
+    def ascending(self, what: str, found: list[tuple[int, int]]) -> None:
+        for before, after in zip(found, found[1:], strict=False):
+            if before > after:
+                self.add("misplaced", f"by {what}, {after} came after {before}")
+
+    def dead_letters(self) -> None:
+        """Of each rejected write one, of no other any."""
+        for k in self.evidence.handed:
+            spec = self.evidence.committed[k]
+            has_letter = self.evidence.has_letter(self.name, k)
+            if has_letter and not spec.is_rejected:
+                self.add("outcomes", f"a dead letter of {spec}")
+            if spec.is_rejected and k in self.steps and not has_letter:
+                self.add("lost", f"no dead letter of {spec}")
+
+    def outcomes(self) -> None:
+        for known in self.evidence.known:
+            if known.replica == self.name:
+                spec = self.evidence.committed[known.k]
+                if (known.status == "rejected") != spec.is_rejected:
+                    self.add("outcomes", f"{known} of {spec}")
+                elif not self.has(known.k):
+                    self.add("outcomes", f"{known}, but it is not there")
+
+    def tables(self) -> None:
+        """Every row is as if what ran had run once, in this order."""
+        known = [self.evidence.committed[k] for k in self.steps if k in self.evidence.committed]
+        with closing(model(known)) as database:
+            run = reader(database)
+            for found, wanted in ((self.lane, run(LANE)), (self.log, pages(run, LOG))):
+                if found != wanted:
+                    self.add("unequal", difference(found, wanted))
+
+    def primary(self) -> None:
+        """The rows that arrived are those of the primary."""
+        here = {k for k in self.steps if not self.evidence.committed[k].is_rejected}
+        with closing(sqlite3.connect(self.evidence.primary)) as connection:
+            rows = pages(reader(connection), LOG)
+        wanted = sorted(row[1:] for row in rows if row[1] in here)
+        found = sorted(row[1:] for row in self.log if row[1] in here)
+        if found != wanted:
+            self.add("unequal", f"from the primary: {difference(found, wanted)}")
+
+
+Read = Callable[[str], list[Row]]
+
+
+def reader(database: sqlite3.Connection) -> Read:
+    return lambda sql: database.execute(sql).fetchall()
+
+
+def pages(run: Read, sql: str) -> list[Row]:
+    """All rows of a query that may have too many for one answer; the first column counts them."""
+    rows: list[Row] = []
+    while page := run(sql.format(after=rows[-1][0] if rows else 0, limit=PAGE_ROWS)):
+        rows += page
+    return rows
+
+
+def difference(found: list[Row], wanted: list[Row]) -> str:
+    """The first of it."""
+    pairs = zip(found, wanted, strict=False)
+    first = next((pair for pair in pairs if pair[0] != pair[1]), None)
+    return f"{len(found)} rows and {len(wanted)} wanted; {str(first)[:300]}"

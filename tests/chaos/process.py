@@ -1,0 +1,73 @@
+"""The application as a process that is killed, stopped and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from chaos.app import Settings
+from chaos.drain import DRAIN_SECONDS, Drained
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+class AppProcess:
+    """One run of `chaos.app`; its log is `log`."""
+
+    def __init__(self, settings: Settings, log: Path, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self._log = log
+        with log.open("a") as file:
+            self._process = subprocess.Popen(
+                _command("chaos.app", settings),
+                env=_environment(environment),
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Until its threads start to write."""
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            raise AssertionError(f"the application ended by itself:\n{self._log.read_text()}")
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        assert self._process.poll() is None, f"it ended by itself:\n{self._log.read_text()}"
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def drain(settings: Settings, log: Path, environment: Mapping[str, str]) -> Drained:
+    """Run `chaos.drain` to its end."""
+    with log.open("a") as file:
+        done = subprocess.run(
+            _command("chaos.drain", settings),
+            env=_environment(environment),
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            timeout=3 * DRAIN_SECONDS,
+            check=False,
+        )
+    assert done.returncode == 0, f"the clean process failed:\n{log.read_text()}"
+    return Drained.decode(done.stdout)
+
+
+def _command(module: str, settings: Settings) -> list[str]:
+    return [sys.executable, "-m", module, settings.encode()]
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **more}
