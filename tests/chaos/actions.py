@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from chaos.world import World
+from chaos.world import Need, World
 from support import faults
 
 Action = Callable[[World], None]
@@ -123,7 +123,6 @@ def fill(world: World) -> None:
     """The journal's disk is full for a while."""
     world.let_run(0.1, 0.4)
     world.fill_disk()
-    world.done["full"] += 1
     world.let_run(0.2, 1.0)
     world.empty_disk()
     # The disk is tried again each second; a kill before that may lose what stats().unsaved tells.
@@ -135,4 +134,7 @@ def move_clock(world: World) -> None:
     world.let_run(0.05, 0.3)
     days = world.chance.choice([-365, -30, -1, 0, 1, 30, 365]) + world.chance.uniform(-1, 1)
     world.move_clock(days * 86_400)
-    world.done["clock"] += 1
+
+
+NEEDS: Mapping[Action, Need] = {cut: "proxies", fill: "disk", move_clock: "clock"}
+"""What a world must have for an action."""

@@ -40,8 +40,12 @@ class AppProcess:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait for its end."""
-        assert self._process.poll() is None, f"it ended by itself:\n{self._log.read_text()}"
+        """SIGKILL, and wait for its end. It must not have ended before."""
+        self.end()
+        status = self._process.returncode
+        assert status == -signal.SIGKILL, f"it ended with {status}:\n{self._log.read_text()}"
+
+    def end(self) -> None:
         self._process.kill()
         self._process.wait()
         assert self._process.stdout is not None

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos import actions
-from chaos.actions import Action
+from chaos.actions import NEEDS, Action
 from chaos.check import Evidence, Findings, check
 from chaos.world import World, world
 
@@ -38,19 +37,16 @@ class Result:
 
 def run(scenario: Scenario, folder: Path, seed: int) -> Result:
     """Run a scenario in a new folder, then drain and check."""
-    proxies = actions.cut in scenario.actions
-    engines = list(scenario.replicas)
-    with world(folder, engines, scenario.durability, seed, proxies=proxies) as built:
+    needs = {NEEDS[action] for action in scenario.actions if action in NEEDS}
+    with world(folder, scenario.replicas, scenario.durability, seed, needs) as built:
         built.start_app()
         for _ in range(scenario.rounds):
-            choice = built.chance.choices(
-                list(scenario.actions), list(scenario.actions.values())
-            )
-            choice[0](built)
+            chosen = built.chance.choices([*scenario.actions], [*scenario.actions.values()])
+            chosen[0](built)
         built.let_run(0.1, 0.5)
         built.kill_app()
         findings = finish(built)
-        built.done["cuts"] = built.cut()
+        built.count_cuts()
         return Result(scenario, seed, built.done, findings)
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import random
-import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Literal
 
+from chaos import clock, disk
 from chaos.app import Settings
 from chaos.drain import Drained
 from chaos.process import AppProcess, drain
 from chaos.work import PRIMARY, REPLICA
+from support import faults
 from support.peer import PeerProcess
 from support.process import ReplicaProcess
 from support.proxy import Proxy
 from support.workerd import WorkerdProcess
+
+CLOCK = "clock"
 
 ENGINES: Mapping[str, type[ReplicaProcess]] = {"peer": PeerProcess, "workerd": WorkerdProcess}
 
@@ -80,32 +84,60 @@ class World:
         """Let everything go on for a time between these, in seconds."""
         time.sleep(self.chance.uniform(low, high))
 
+    def fill_disk(self) -> None:
+        disk.fill(self.journal)
+        self.done["full"] += 1
+
+    def empty_disk(self) -> None:
+        disk.empty(self.journal)
+
+    def move_clock(self, seconds: float) -> None:
+        clock.move(self.folder / CLOCK, seconds)
+        self.done["moved"] += 1
+
+    def end(self) -> None:
+        """Whatever happened, nothing of it runs on."""
+        if self.app is not None:
+            self.app.end()
+
     def drain(self) -> Drained:
         self.runs += 1
         return drain(self.settings(), self.log, self.environment)
 
-    def cut(self) -> int:
-        """How many requests met a fault so far."""
-        return sum(n for proxy in self.proxies for fault, n in proxy.seen.items() if fault.__name__ != "Pass")
+    def count_cuts(self) -> None:
+        """The requests that met a fault."""
+        for proxy in self.proxies:
+            self.done["cuts"] += proxy.seen.total() - proxy.seen[faults.Pass]
+
+
+Need = Literal["proxies", "disk", "clock"]
 
 
 @contextmanager
 def world(
-    folder: Path, engines: list[str], durability: str, seed: int, *, proxies: bool = False
+    folder: Path,
+    engines: Sequence[str],
+    durability: str,
+    seed: int,
+    needs: Collection[Need] = (),
 ) -> Iterator[World]:
     """Replicas that run, a primary, and no application yet."""
     folder.mkdir(parents=True)
-    replicas = [_replica(folder, engine, number) for number, engine in enumerate(engines)]
     with closing(sqlite3.connect(folder / "primary.db")) as primary:
         primary.executescript(f"PRAGMA journal_mode = WAL; {PRIMARY}")
+    replicas = [_replica(folder, engine, number) for number, engine in enumerate(engines)]
     built = World(folder, replicas, durability, seed)
     with ExitStack() as stack:
+        if "disk" in needs:
+            stack.enter_context(disk.small_disk(built.journal))
+        if "clock" in needs:
+            built.environment = clock.environment(folder / CLOCK)
         for replica in replicas:
             stack.enter_context(replica)
             replica.client().run(REPLICA)
-            if proxies:
+            if "proxies" in needs:
                 built.proxies.append(stack.enter_context(Proxy(replica.url)))
-        stack.callback(_end, built)
+        stack.callback(built.end)
         yield built
 
 
@@ -113,9 +145,3 @@ def _replica(folder: Path, engine: str, number: int) -> ReplicaProcess:
     replica = ENGINES[engine](folder / f"{engine}-{number}")
     replica.name = f"{engine}-{number}"
     return replica
-
-
-def _end(world: World) -> None:
-    if world.app is not None:
-        world.app.send(signal.SIGCONT)
-        world.app.kill()
