@@ -255,10 +255,37 @@ impl Engine {
             self.shared.discard(&keys)?;
         }
         let writes = self.shared.own.journal.replay(drafts);
-        writes.iter().for_each(|write| self.submitted(write, 0));
+        writes.iter().for_each(|(write, full)| self.submitted(write, *full));
         self.wake_writer();
         self.shared.wake();
-        Ok(writes)
+        Ok(writes.into_iter().map(|(write, _)| write).collect())
+    }
+
+    /// Hands over write number `seq` of an origin whose numbers are given by somebody else, in order. `None` when it was
+    /// handed over before. Numbers that are left out stay empty. Does not wait for the disk: [`Self::sync`] does.
+    pub fn submit_as(&self, seq: u64, draft: Draft) -> Option<Arc<Write>> {
+        let last = self.shared.own.journal.last();
+        if seq <= last {
+            return None;
+        }
+        for _ in last + 1..seq {
+            self.shared.own.journal.append(Draft {
+                body: Body::Many(Box::default()),
+                targets: 0,
+                expected: None,
+            });
+        }
+        let (write, full) = self.shared.own.journal.append(draft);
+        self.submitted(&write, full);
+        self.wake_writer();
+        self.shared.wake();
+        Some(write)
+    }
+
+    /// Waits until everything handed over so far is in the journal's file, as safe as `durability` makes it. `false` when
+    /// that cannot be: the disk fails.
+    pub fn sync(&self) -> bool {
+        self.shared.own.journal.save_all() || !self.shared.own.is_durable()
     }
 
     fn redraft(&self, letter: DeadLetter) -> Result<(LetterKey, Draft), Error> {

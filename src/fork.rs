@@ -1,8 +1,9 @@
 //! Noticing that the process was forked, and keeping a fork from tearing SQLite apart.
 //!
 //! A runtime used before a fork has no threads in the child: everything handed to it would silently stay
-//! there. The C library's own hook is used because Python's only runs for `os.fork()`, not where a server
-//! written in C forks; and a counter, because asking for the process number costs more than the rest of a call.
+//! there. Asking for the process number would cost more than the rest of a call. So a number lies in a page of memory
+//! that the kernel gives to a child empty (`MADV_WIPEONFORK`), whatever forked and whether or not it runs hooks; where
+//! the system has no such pages, the C library's fork hook empties it.
 //!
 //! The child also inherits every lock as it was at the fork. SQLite has locks of its own for the whole process:
 //! a child forked while another thread held one could never open a journal. So [`enter`] marks the use
@@ -10,13 +11,14 @@
 
 use std::{
     sync::{
-        Once,
+        Once, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// The last number given to a process in this line of descent.
+static LAST: AtomicU32 = AtomicU32::new(0);
 static FORKING: AtomicBool = AtomicBool::new(false);
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,23 +44,69 @@ extern "C" fn after_in_parent() {
 
 extern "C" fn after_in_child() {
     // Between fork and exec only async-signal-safe work is allowed: atomics are.
-    GENERATION.fetch_add(1, Ordering::Relaxed);
+    cell().store(0, Ordering::SeqCst);
     INSIDE.store(0, Ordering::SeqCst);
     FORKING.store(false, Ordering::SeqCst);
+}
+
+/// Where this process's number is; 0 in a child that has none yet.
+fn cell() -> &'static AtomicU32 {
+    static CELL: OnceLock<&'static AtomicU32> = OnceLock::new();
+    CELL.get_or_init(|| wiped_page().unwrap_or_else(|| Box::leak(Box::default())))
+}
+
+#[cfg(target_os = "linux")]
+fn wiped_page() -> Option<&'static AtomicU32> {
+    const SIZE: usize = 4_096;
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at an address the system chooses.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, access, kind, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the page is ours; the call changes only what a child sees of it.
+    let wiped = unsafe { libc::madvise(page, SIZE, libc::MADV_WIPEONFORK) } == 0;
+    // SAFETY: the page is never unmapped, is aligned, and holds zeros, which is a valid atomic.
+    wiped.then(|| unsafe { &*page.cast::<AtomicU32>() })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wiped_page() -> Option<&'static AtomicU32> {
+    None
 }
 
 /// Starts watching for forks.
 pub fn watch() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
+        generation();
         // SAFETY: the three are `extern "C"` functions that never unwind and live for the whole program.
         unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
     });
 }
 
-/// How many forks lie between the first process and this one.
+/// A number that a process does not share with its parent or its children.
 pub fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
+    match cell().load(Ordering::Relaxed) {
+        0 => new_generation(),
+        generation => generation,
+    }
+}
+
+#[cold]
+fn new_generation() -> u32 {
+    let new = LAST.fetch_add(1, Ordering::SeqCst) + 1;
+    match cell().compare_exchange(0, new, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => {
+            if new > 1 {
+                // Without hooks nobody has done it: the threads that were inside are the parent's.
+                INSIDE.store(0, Ordering::SeqCst);
+                FORKING.store(false, Ordering::SeqCst);
+            }
+            new
+        }
+        Err(generation) => generation,
+    }
 }
 
 /// While it lives, no fork happens.

@@ -6,6 +6,7 @@ import re
 import shlex
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_transaction(peer: PeerProcess) -> None:
     with Replicator([peer.url], auth_token=ADMIN_TOKEN, ddl=True) as replicator:
         schema = "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"
         replicator.after_query(schema, (), db.execute(schema))
-        exec(blocks("README.md", "python")[1], {"db": db, "replicator": replicator})
+        exec(blocks("README.md", "python")[3], {"db": db, "replicator": replicator})
         assert replicator.flush(timeout=10)
     assert peer.client().rows("SELECT id, name FROM users") == [(1, "Grace"), (2, "Edsger")]
     db.close()
@@ -48,7 +49,7 @@ def test_freezing(peer: PeerProcess) -> None:
     with Replicator([peer.url], auth_token=ADMIN_TOKEN, ddl=True) as replicator:
         schema = "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"
         replicator.after_query(schema, (), db.execute(schema))
-        exec(blocks("README.md", "python")[2], {"db": db, "replicator": replicator})
+        exec(blocks("README.md", "python")[4], {"db": db, "replicator": replicator})
         assert replicator.flush(timeout=10)
     rows = db.execute("SELECT id, name FROM users").fetchall()
     assert len(rows) == 1
@@ -56,8 +57,24 @@ def test_freezing(peer: PeerProcess) -> None:
     db.close()
 
 
+def test_journal(peer: PeerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that is rejected is replayed once its table is there."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"Replicator": Replicator, "urls": [peer.url], "token": ADMIN_TOKEN}
+    exec(blocks("README.md", "python")[1], names)
+    with names["replicator"] as replicator:
+        (outcome,) = replicator.after_query("INSERT INTO late VALUES (1)").wait(timeout=10)
+        assert outcome.status == "rejected"
+        peer.client().query("CREATE TABLE late (id INTEGER PRIMARY KEY)")
+        exec(blocks("README.md", "python")[2], names)
+        assert replicator.flush(timeout=10)
+        assert replicator.dead_letters() == []
+    assert peer.client().rows("SELECT id FROM late") == [(1,)]
+    assert list((tmp_path / "var/replication").iterdir()) == []
+
+
 def test_no_python_block_is_left_untested() -> None:
-    assert len(blocks("README.md", "python")) == 3
+    assert len(blocks("README.md", "python")) == 5
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])

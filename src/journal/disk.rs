@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,19 +15,16 @@ use super::{
     damage,
     letter::{DeadLetter, LetterKey},
     lock::Lock,
-    queue::Queue,
+    queue::{Appended, Queue},
     store::{Store, StoreError},
 };
-use crate::{
-    config::Durability,
-    error::Error,
-    fork,
-    reason::Reason,
-    write::{Draft, Write},
-};
+use crate::{config::Durability, error::Error, fork, reason::Reason, write::Draft};
 
 /// How long a disk that failed is left alone before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a commit that syncs waits for others to join it: a small part of what a sync takes on a fast disk.
+const GATHER: Duration = Duration::from_micros(200);
 
 /// The file of one origin, owned by this process.
 #[derive(Debug)]
@@ -38,6 +35,11 @@ pub struct Disk {
     saved: AtomicU64,
     /// The last write that was removed from it.
     collected: AtomicU64,
+    /// How many writes the last commit held.
+    group: AtomicU64,
+    /// Whether some thread is saving writes.
+    leading: Mutex<bool>,
+    led: Condvar,
     /// Empty once it is closed.
     file: Mutex<Option<(Store, Lock)>>,
     failure: Mutex<Failure>,
@@ -70,6 +72,9 @@ impl Disk {
             durability,
             saved: AtomicU64::new(saved),
             collected: AtomicU64::new(0),
+            group: AtomicU64::new(0),
+            leading: Mutex::new(false),
+            led: Condvar::new(),
             file: Mutex::new(Some((store, lock))),
             failure: Mutex::default(),
         }
@@ -111,13 +116,40 @@ impl Disk {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the writes up to number `seq` into the file, and with them all that were appended meanwhile: whoever gets
-    /// here first commits for the others.
+    /// Puts the writes up to number `seq` into the file. One thread at a time does so, for all that have come by then;
+    /// the others wait for it.
     pub(super) fn save_through(&self, queue: &Queue, seq: u64) {
-        if self.saved() >= seq || self.is_resting() {
+        let mut leading = self.leading.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.saved() < seq {
+            if *leading {
+                leading = self.led.wait(leading).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if self.is_resting() {
+                queue.send_unsaved();
+                return;
+            }
+            *leading = true;
+            drop(leading);
+            self.gather(queue);
+            self.save(&mut self.store(), queue, seq);
+            leading = self.leading.lock().unwrap_or_else(PoisonError::into_inner);
+            *leading = false;
+            self.led.notify_all();
+        }
+    }
+
+    /// Waits for the writes of the threads that the last commit let go: they come at once, and a commit that syncs costs
+    /// far more than the wait.
+    fn gather(&self, queue: &Queue) {
+        let group = self.group.load(Ordering::Relaxed);
+        if self.durability != Durability::Disk || group < 2 {
             return;
         }
-        self.save(&mut self.store(), queue, seq);
+        let deadline = Instant::now() + GATHER;
+        while queue.last().saturating_sub(self.saved()) < group && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
     }
 
     fn save(&self, access: &mut Access<'_>, queue: &Queue, seq: u64) {
@@ -134,6 +166,7 @@ impl Disk {
             }
             self.failure().replayed.retain(|key| !replayed.contains(key));
             access.note(last);
+            self.group.store(writes.len() as u64, Ordering::Relaxed);
             self.saved.store(last, Ordering::Release);
             queue.saved(last);
         }
@@ -242,17 +275,17 @@ impl Disk {
     }
 
     /// Appends writes that replay rejected ones, and saves them in the step that removes those.
-    pub(super) fn replay(&self, queue: &Queue, drafts: Vec<(LetterKey, Draft)>) -> Vec<Arc<Write>> {
+    pub(super) fn replay(&self, queue: &Queue, drafts: Vec<(LetterKey, Draft)>) -> Vec<Appended> {
         // Held throughout, so that nobody saves one without the other.
         let mut access = self.store();
         let (keys, drafts): (Vec<_>, Vec<_>) = drafts.into_iter().unzip();
-        let writes: Vec<_> = drafts.into_iter().map(|draft| queue.append(draft).0).collect();
+        let writes: Vec<_> = drafts.into_iter().map(|draft| queue.append(draft)).collect();
         {
             let mut failure = self.failure();
             failure.letters.retain(|letter| !keys.contains(&letter.key));
             failure.replayed.extend(keys);
         }
-        if let Some(last) = writes.last() {
+        if let Some((last, _)) = writes.last() {
             self.save(&mut access, queue, last.seq);
         }
         writes

@@ -24,14 +24,13 @@ pub use directory::{Opened, open};
 pub use disk::Disk;
 pub use letter::{DeadLetter, LetterKey};
 pub use letters::Letters;
-pub use queue::{Limits, Pending, replicas_in};
+pub use queue::{Appended, Limits, Pending, replicas_in};
 pub use store::NOTHING_MORE;
 pub use writer::Writer;
 
 use self::queue::{Queue, Read};
 use crate::{
     reason::{Reason, ReasonCode},
-    sql::ReplicaSet,
     write::{Draft, Write},
 };
 
@@ -65,8 +64,8 @@ impl Journal {
         self.disk.as_ref()
     }
 
-    /// Numbers and keeps a write. Second comes the set of replicas that have to be detached for it.
-    pub fn append(&self, draft: Draft) -> (Arc<Write>, ReplicaSet) {
+    /// Numbers and keeps a write.
+    pub fn append(&self, draft: Draft) -> Appended {
         self.queue.append(draft)
     }
 
@@ -187,10 +186,10 @@ impl Journal {
     }
 
     /// Appends writes that replay dead letters, each of which is removed in the same step.
-    pub fn replay(&self, drafts: Vec<(LetterKey, Draft)>) -> Vec<Arc<Write>> {
+    pub fn replay(&self, drafts: Vec<(LetterKey, Draft)>) -> Vec<Appended> {
         match &self.disk {
             Some(disk) => disk.replay(&self.queue, drafts),
-            None => drafts.into_iter().map(|(_, draft)| self.queue.append(draft).0).collect(),
+            None => drafts.into_iter().map(|(_, draft)| self.queue.append(draft)).collect(),
         }
     }
 }

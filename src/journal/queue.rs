@@ -114,6 +114,9 @@ struct Filed {
     max_held: usize,
 }
 
+/// A write with its number, and the replicas that have to be detached for it.
+pub type Appended = (Arc<Write>, ReplicaSet);
+
 /// Where a read stopped that found nothing more in memory.
 pub enum Read {
     /// Everything up to here is none of the replica's business, or was taken.
@@ -150,8 +153,8 @@ impl Queue {
         queue
     }
 
-    /// Numbers and keeps a write. Second comes the set of replicas that have to be detached for it.
-    pub fn append(&self, draft: Draft) -> (Arc<Write>, ReplicaSet) {
+    /// Numbers and keeps a write. Once the queue is closed it is only numbered, and rejected at once.
+    pub fn append(&self, draft: Draft) -> Appended {
         let bytes = RECORD_BYTES + draft.body.size();
         let submitted = Instant::now();
         let mut inner = self.inner();
@@ -172,6 +175,9 @@ impl Queue {
         let absent = if inner.closed { draft.targets } else { draft.targets & !inner.attached };
         if absent != 0 {
             settle_absent(&write, absent, inner.closed);
+        }
+        if inner.closed {
+            return (write, 0);
         }
         let full = inner.push(&write, &self.limits);
         (write, full)

@@ -89,7 +89,8 @@ pub fn submit(py: Python<'_>, live: &Live, draft: Draft) -> Replication {
     replication(live, write)
 }
 
-fn replication(live: &Live, write: Arc<Write>) -> Replication {
+/// The handle of a submitted write.
+pub fn replication(live: &Live, write: Arc<Write>) -> Replication {
     let (shared, handle) = (live.engine.share(), live.handle.clone());
     Replication { write, shared, handle, generation: live.generation }
 }
@@ -317,6 +318,12 @@ impl Replicator {
     #[pyo3(signature = (replica, *, skip=false))]
     fn resume(&self, replica: &str, skip: bool) -> PyResult<()> {
         Ok(self.live()?.engine.resume(replica, skip)?)
+    }
+
+    /// Waits for the journal's file.
+    fn sync(&self, py: Python<'_>) -> PyResult<bool> {
+        let live = self.live()?;
+        Ok(py.detach(|| live.engine.sync()))
     }
 
     #[pyo3(signature = (timeout=None))]

@@ -11,7 +11,7 @@ use pyo3::{
 use super::{
     given::{Call, Given},
     replication::Replication,
-    replicator::{Replicator, submit},
+    replicator::{Replicator, replication, submit},
 };
 use crate::{engine::draft, sql::Skip, write::Draft};
 
@@ -100,11 +100,20 @@ impl Transaction {
         Ok(())
     }
 
-    /// Submits what was gathered, as one write.
-    fn commit(&self, py: Python<'_>) -> PyResult<Option<Py<Replication>>> {
+    /// Submits what was gathered, as one write; as number `seq` where somebody else numbers the writes.
+    #[pyo3(signature = (*, seq=None))]
+    fn commit(&self, py: Python<'_>, seq: Option<u64>) -> PyResult<Option<Py<Replication>>> {
         let calls = self.gathered().end()?;
-        let Some(draft) = joined(calls) else { return Ok(None) };
-        let replication = Py::new(py, submit(py, &*self.replicator.get().live()?, draft))?;
+        let live = self.replicator.get().live()?;
+        let submitted = match seq {
+            None => joined(calls).map(|draft| submit(py, &live, draft)),
+            Some(seq) => {
+                let draft = joined(calls).unwrap_or_else(|| draft(Ok(Vec::new()), 0, None));
+                live.engine.submit_as(seq, draft).map(|write| replication(&live, write))
+            }
+        };
+        let Some(submitted) = submitted else { return Ok(None) };
+        let replication = Py::new(py, submitted)?;
         *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = Some(replication.clone_ref(py));
         Ok(Some(replication))
     }
@@ -162,6 +171,6 @@ impl Transaction {
             // Ended by hand within the block.
             return Ok(());
         }
-        if exc_type.is_some() { self.rollback() } else { self.commit(py).map(drop) }
+        if exc_type.is_some() { self.rollback() } else { self.commit(py, None).map(drop) }
     }
 }
