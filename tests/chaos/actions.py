@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Mapping
 
 from chaos.world import Need, World
+from replication.world import until
 from support import faults
 
 Action = Callable[[World], None]
+
+RECOVERY_SECONDS = 10.0
+"""A disk that failed is tried again each second."""
 
 CUTS = (
     faults.CutBeforeRequest(),
@@ -69,6 +72,8 @@ def kill_app_while_a_replica_is_down(world: World) -> None:
     for _ in range(world.chance.randint(1, 3)):
         world.let_run(0.05, 0.4)
         world.kill_app()
+        if world.environment:
+            move_clock(world)
         world.start_app()
     replica.start()
 
@@ -125,8 +130,8 @@ def fill(world: World) -> None:
     world.fill_disk()
     world.let_run(0.2, 1.0)
     world.empty_disk()
-    # The disk is tried again each second; a kill before that may lose what stats().unsaved tells.
-    time.sleep(1.2)
+    # A kill before that loses what stats().unsaved tells.
+    until(world.is_saved, "the journal is written again", RECOVERY_SECONDS)
 
 
 def move_clock(world: World) -> None:

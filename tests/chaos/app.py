@@ -11,7 +11,6 @@ import random
 import sqlite3
 import sys
 import threading
-import time
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -75,7 +74,7 @@ class Writer(threading.Thread):
             for _ in range(self.chance.randint(1, 40)):
                 with self.app.order:
                     self.write()
-            time.sleep(self.chance.uniform(0, 0.03))
+            self.app.pause(self.chance.uniform(0, 0.03))
 
     def write(self) -> None:
         kind, size = choose(self.chance)
@@ -100,7 +99,12 @@ class App:
         self.order = threading.Lock() if settings.ordered else nullcontext()
         self.teller = Teller(Path(settings.folder) / "told.jsonl")
         self.replicator = settings.replicator()
+        self.never = threading.Event()
         self.open: deque[tuple[int, Replication, set[str]]] = deque()
+
+    def pause(self, seconds: float) -> None:
+        # Not time.sleep: it fails with EINVAL where the clock is libfaketime's.
+        self.never.wait(seconds)
 
     def hand_over(self, spec: Spec, results: list[sqlite3.Cursor]) -> None:
         replication = self._submit(spec, results)
@@ -126,7 +130,7 @@ class App:
             Writer(self, number).start()
         while True:
             self.look()
-            time.sleep(LOOK_SECONDS)
+            self.pause(LOOK_SECONDS)
 
     def look(self) -> None:
         """Note the outcomes that have come."""

@@ -28,10 +28,13 @@ LOG = (
 
 @dataclass
 class Findings:
-    """What is wrong, by kind, with examples. `unsaved` were lost too, and said to be at risk."""
+    """What is wrong, by kind, with examples."""
 
     committed: int = 0
     unsaved: int = 0
+    """Lost with their process, which had said that they were not in the journal yet."""
+    told: int = 0
+    """Missing with a word: the journal was damaged, and the user was told."""
     wrong: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
@@ -80,7 +83,7 @@ def check(evidence: Evidence, replicas: Iterable[ReplicaProcess]) -> Findings:
     first = checks[0]
     for other in checks[1:]:
         if (other.lane, other.log) != (first.lane, first.log):
-            findings.add("unequal", f"{first.name} and {other.name} differ")
+            findings.add("unequal between replicas", f"{first.name} and {other.name} differ")
     return findings
 
 
@@ -134,12 +137,13 @@ class ReplicaCheck:
         for line in handed:
             if self.has(line.k):
                 newest[line.origin] = max(newest[line.origin], line.seq)
+        unsaved = [line for line in missing if line.seq > self.evidence.promised[line.origin]]
         for line in missing:
-            if line.seq <= self.evidence.promised[line.origin]:
+            if line not in unsaved:
                 self.add("lost", f"{line} was promised")
             elif line.seq < newest[line.origin]:
                 self.add("lost", f"{line}, but write {newest[line.origin]} is there")
-        self.findings.unsaved = max(self.findings.unsaved, len(missing))
+        self.findings.unsaved = max(self.findings.unsaved, len(unsaved))
 
     def in_order(self) -> None:
         """By seq within an origin, the origins in turn; within a lane as it was committed."""
@@ -173,7 +177,8 @@ class ReplicaCheck:
                 if (known.status == "rejected") != spec.is_rejected:
                     self.add("outcomes", f"{known} of {spec}")
                 elif not self.has(known.k):
-                    self.add("outcomes", f"{known}, but it is not there")
+                    kind = "lost" if spec.is_rejected else "outcomes"
+                    self.add(kind, f"{known}, but it is not there")
 
     def tables(self) -> None:
         """Every row is as if what ran had run once, in this order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 
@@ -37,12 +38,13 @@ class Drained:
 
 def wait(replicator: Replicator) -> bool:
     """Until every replica has everything or stopped for a reason."""
+    pause = threading.Event()
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
         replicas = replicator.stats().replicas
         if all(replica.pending == 0 or replica.state in STOPPED for replica in replicas):
             break
-        time.sleep(0.01)
+        pause.wait(0.01)
     stopped = any(replica.state in STOPPED for replica in replicator.stats().replicas)
     return replicator.flush(0.0 if stopped else DRAIN_SECONDS)
 
@@ -53,7 +55,7 @@ def drain(settings: Settings) -> Drained:
     letters = [(letter.replica, letter.origin, letter.seq) for letter in replicator.dead_letters()]
     states = {replica.name: replica.state for replica in replicator.stats().replicas}
     replicator.discard()
-    return Drained(flushed, replicator.close(10), letters, states)
+    return Drained(flushed, replicator.close(10 if flushed else 0), letters, states)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,12 @@ from pathlib import Path
 from afterquery import Outcome, Replication, Stats
 
 
+TAIL_BYTES = 20_000
+
+FEW = 100
+"""Writes that are on their way to the journal at any moment."""
+
+
 @dataclass(frozen=True)
 class Handed:
     """`after_query` returned for write `k`."""
@@ -63,3 +69,12 @@ def read(path: Path) -> Iterator[Handed | Known]:
     for line in path.read_bytes().splitlines():
         fields = json.loads(line)
         yield Handed(**fields) if "seq" in fields else Known(**fields)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether by the newest `Handed` everything was in the journal, and no disk was failing."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().splitlines()[1:-1]
+    handed = [fields for fields in map(json.loads, lines) if "seq" in fields]
+    return bool(handed) and not handed[-1]["problem"] and handed[-1]["unsaved"] < FEW

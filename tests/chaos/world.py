@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from chaos import clock, disk
+from chaos import clock, disk, told
 from chaos.app import Settings
 from chaos.drain import Drained
 from chaos.process import AppProcess, drain
@@ -23,6 +23,7 @@ from support.proxy import Proxy
 from support.workerd import WorkerdProcess
 
 CLOCK = "clock"
+TOLD = "told.jsonl"
 
 ENGINES: Mapping[str, type[ReplicaProcess]] = {"peer": PeerProcess, "workerd": WorkerdProcess}
 
@@ -90,6 +91,10 @@ class World:
 
     def empty_disk(self) -> None:
         disk.empty(self.journal)
+
+    def is_saved(self) -> bool:
+        """Whether the application was told last that all it handed over is in the journal."""
+        return told.is_saved(self.folder / TOLD)
 
     def move_clock(self, seconds: float) -> None:
         clock.move(self.folder / CLOCK, seconds)
