@@ -1,14 +1,15 @@
-"""The checker: what the primary committed, what the application was told, what every replica has."""
+"""The checker: what the primary committed, what the app was told, what every replica has."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chaos.drain import Drained
 from chaos.told import Handed, Known, read
@@ -17,6 +18,16 @@ from support.process import ReplicaProcess
 
 Row = tuple[Any, ...]
 PAGE_ROWS = 1_000
+
+LATE_SECONDS = 0.5
+"""The journal's thread commits within 10 ms; more is the machine's load."""
+RAN_SECONDS = 0.2
+"""A process that notes nothing for longer was stopped, or had nothing to do."""
+
+Wrong = Literal[
+    "lost", "doubled", "misplaced", "outcome", "rows", "copies", "unsettled", "late", "broken"
+]
+"""In `copies` two replicas differ; in `rows` one differs from what ran on it, or the primary."""
 
 LANE = "SELECT id, n, h, k, step FROM lane ORDER BY id"
 TRACE = "SELECT n, k, step FROM trace WHERE n > {after} ORDER BY n LIMIT {limit}"
@@ -35,13 +46,20 @@ class Findings:
     """Lost with their process, which had said that they were not in the journal yet."""
     told: int = 0
     """Missing with a word: the journal was damaged, and the user was told."""
-    wrong: Counter[str] = field(default_factory=Counter)
+    wrong: Counter[Wrong] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, what: str) -> None:
+    def add(self, kind: Wrong, what: str) -> None:
         self.wrong[kind] += 1
         if self.wrong[kind] <= 3:
             self.examples.append(f"{kind}: {what}")
+
+    def add_all(self, other: Findings) -> None:
+        self.committed += other.committed
+        self.unsaved += other.unsaved
+        self.told += other.told
+        self.wrong += other.wrong
+        self.examples += other.examples
 
 
 @dataclass
@@ -80,11 +98,25 @@ def check(evidence: Evidence, replicas: Iterable[ReplicaProcess]) -> Findings:
     checks = [ReplicaCheck(evidence, replica, findings) for replica in replicas]
     for one in checks:
         one.run()
+    for line in late(evidence.handed.values()):
+        findings.add("late", f"{line} came when nothing had been saved for {LATE_SECONDS} s")
     first = checks[0]
     for other in checks[1:]:
         if (other.lane, other.log) != (first.lane, first.log):
-            findings.add("unequal between replicas", f"{first.name} and {other.name} differ")
+            findings.add("copies", f"{first.name} and {other.name} differ")
     return findings
+
+
+def late(handed: Iterable[Handed]) -> Iterator[Handed]:
+    """Where the journal stood still for long though nothing was wrong and the process ran."""
+    origin, saved, since, at = "", 0, 0.0, 0.0
+    for line in handed:
+        moved = line.seq - line.unsaved > saved or line.problem
+        if moved or line.origin != origin or line.at - at > RAN_SECONDS:
+            since = line.at
+        elif line.at - since > LATE_SECONDS:
+            yield line
+        origin, saved, at = line.origin, line.seq - line.unsaved, line.at
 
 
 class ReplicaCheck:
@@ -110,7 +142,7 @@ class ReplicaCheck:
         self.tables()
         self.primary()
 
-    def add(self, kind: str, what: object) -> None:
+    def add(self, kind: Wrong, what: object) -> None:
         self.findings.add(kind, f"{self.name}: {what}")
 
     def has(self, k: int) -> bool:
@@ -156,7 +188,7 @@ class ReplicaCheck:
             self.ascending(f"lane {lane}", [(run[k], k) for k in ours])
 
     def ascending(self, what: str, found: list[tuple[int, int]]) -> None:
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             if before > after:
                 self.add("misplaced", f"by {what}, {after} came after {before}")
 
@@ -166,7 +198,7 @@ class ReplicaCheck:
             spec = self.evidence.committed[k]
             has_letter = self.evidence.has_letter(self.name, k)
             if has_letter and not spec.is_rejected:
-                self.add("outcomes", f"a dead letter of {spec}")
+                self.add("outcome", f"a dead letter of {spec}")
             if spec.is_rejected and k in self.steps and not has_letter:
                 self.add("lost", f"no dead letter of {spec}")
 
@@ -175,9 +207,9 @@ class ReplicaCheck:
             if known.replica == self.name:
                 spec = self.evidence.committed[known.k]
                 if (known.status == "rejected") != spec.is_rejected:
-                    self.add("outcomes", f"{known} of {spec}")
+                    self.add("outcome", f"{known} of {spec}")
                 elif not self.has(known.k):
-                    kind = "lost" if spec.is_rejected else "outcomes"
+                    kind: Wrong = "lost" if spec.is_rejected else "outcome"
                     self.add(kind, f"{known}, but it is not there")
 
     def tables(self) -> None:
@@ -187,7 +219,7 @@ class ReplicaCheck:
             run = reader(database)
             for found, wanted in ((self.lane, run(LANE)), (self.log, pages(run, LOG))):
                 if found != wanted:
-                    self.add("unequal", difference(found, wanted))
+                    self.add("rows", difference(found, wanted))
 
     def primary(self) -> None:
         """The rows that arrived are those of the primary."""
@@ -197,7 +229,7 @@ class ReplicaCheck:
         wanted = sorted(row[1:] for row in rows if row[1] in here)
         found = sorted(row[1:] for row in self.log if row[1] in here)
         if found != wanted:
-            self.add("unequal", f"from the primary: {difference(found, wanted)}")
+            self.add("rows", f"from the primary: {difference(found, wanted)}")
 
 
 Read = Callable[[str], list[Row]]

@@ -7,22 +7,21 @@ or a replica that counts as diverged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from chaos import disk
-from chaos.check import Evidence, Findings, check
-from chaos.damage import Damage
+from chaos.check import Evidence, Findings, Wrong, check
+from chaos.damage import DAMAGES
 from chaos.drain import Drained
-from chaos.world import Need, World, world
+from chaos.world import World, world
 
-FORGIVEN = ("lost", "unequal between replicas")
+FORGIVEN: tuple[Wrong, ...] = ("lost", "copies")
+PEERS = ("peer", "peer")
 
 
-def damaged(folder: Path, durability: str, seed: int, damage: Damage) -> Findings:
+def damaged(folder: Path, durability: str, seed: int, number: int) -> tuple[World, Findings]:
     """One replica is down, the application dies, and its journal is damaged before the next."""
-    with _world(folder, durability, seed) as built:
+    damage = DAMAGES[number % len(DAMAGES)]
+    with world(folder, PEERS, durability, seed) as built:
         built.start_app()
         built.let_run(0.1, 0.4)
         behind = built.chance.choice(built.replicas)
@@ -31,49 +30,43 @@ def damaged(folder: Path, durability: str, seed: int, damage: Damage) -> Finding
         built.kill_app()
         (journal,) = built.journal.glob("*.journal")
         damage(journal, built.chance)
+        built.done["damaged"] += 1
         behind.start()
-        return _judge(built, journal)
+        return built, _judge(built, journal)
 
 
-def killed_with_full_disk(folder: Path, durability: str, seed: int) -> Findings:
+def killed_with_full_disk(
+    folder: Path, durability: str, seed: int, _: int
+) -> tuple[World, Findings]:
     """The application dies while its journal's disk is full."""
-    with _world(folder, durability, seed, "disk") as built:
+    with world(folder, PEERS, durability, seed, ("disk",)) as built:
         built.start_app()
         built.let_run(0.1, 0.4)
-        disk.fill(built.journal)
+        built.fill_disk()
         built.let_run(0.1, 1.5)
         built.kill_app()
-        disk.empty(built.journal)
+        built.empty_disk()
         (journal,) = built.journal.glob("*.journal")
-        return _judge(built, journal)
-
-
-@contextmanager
-def _world(folder: Path, durability: str, seed: int, *needs: Need) -> Iterator[World]:
-    with world(folder, ("peer", "peer"), durability, seed, needs) as built:
-        yield built
+        return built, _judge(built, journal)
 
 
 def _judge(built: World, journal: Path) -> Findings:
     before = len(built.log.read_text())
     drained = built.drain()
     findings = check(Evidence.gather(built.folder, built.durability, drained), built.replicas)
-    if told(built.log.read_text()[before:], journal, drained):
-        forgive(findings)
+    if _told(built.log.read_text()[before:], journal, drained):
+        _forgive(findings)
     return findings
 
 
-def told(log: str, journal: Path, drained: Drained) -> bool:
+def _told(log: str, journal: Path, drained: Drained) -> bool:
     """Whether the user has been told that something is wrong."""
     errors = [line for line in log.splitlines() if line.startswith("ERROR")]
     return "diverged" in drained.states.values() or any(journal.name in line for line in errors)
 
 
-def forgive(findings: Findings) -> None:
+def _forgive(findings: Findings) -> None:
     """What is missing counts as told."""
     for kind in FORGIVEN:
         findings.told += findings.wrong.pop(kind, 0)
     findings.examples = [line for line in findings.examples if not line.startswith(FORGIVEN)]
-
-
-Episode = Callable[[Path, str, int], Findings]

@@ -34,7 +34,7 @@ class AppProcess:
         """Until its threads start to write."""
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
-            raise AssertionError(f"the application ended by itself:\n{self._log.read_text()}")
+            raise AssertionError(f"the application ended by itself:\n{tail(self._log)}")
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -43,7 +43,7 @@ class AppProcess:
         """SIGKILL, and wait for its end. It must not have ended before."""
         self.end()
         status = self._process.returncode
-        assert status == -signal.SIGKILL, f"it ended with {status}:\n{self._log.read_text()}"
+        assert status == -signal.SIGKILL, f"it ended with {status}:\n{tail(self._log)}"
 
     def end(self) -> None:
         self._process.kill()
@@ -64,8 +64,13 @@ def drain(settings: Settings, log: Path, environment: Mapping[str, str]) -> Drai
             timeout=3 * DRAIN_SECONDS,
             check=False,
         )
-    assert done.returncode == 0, f"the clean process failed:\n{log.read_text()}"
+    assert done.returncode == 0, f"the clean process failed:\n{tail(log)}"
     return Drained.decode(done.stdout)
+
+
+def tail(log: Path) -> str:
+    """Enough of the end of a log to see why a process ended."""
+    return log.read_text()[-1_500:]
 
 
 def _command(module: str, settings: Settings) -> list[str]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from afterquery import Outcome, Replication, Stats
-
 
 TAIL_BYTES = 20_000
 
@@ -29,6 +29,8 @@ class Handed:
     seq: int
     unsaved: int
     problem: bool
+    at: float
+    """On the monotonic clock."""
 
     def promised(self, durability: str) -> int:
         """The writes of this origin up to this one must survive a SIGKILL from here on."""
@@ -55,7 +57,8 @@ class Teller:
 
     def handed(self, k: int, replication: Replication, stats: Stats) -> None:
         problem = stats.journal_problem is not None
-        self._tell(Handed(k, replication.origin, replication.seq, stats.unsaved, problem))
+        origin, seq = replication.origin, replication.seq
+        self._tell(Handed(k, origin, seq, stats.unsaved, problem, time.monotonic()))
 
     def known(self, k: int, outcome: Outcome) -> None:
         self._tell(Known(k, outcome.replica, outcome.status, outcome.reason))

@@ -1,7 +1,7 @@
-"""What the application writes: each statement leaves a trace on a replica that cannot be mistaken.
+"""What the application writes: each statement leaves a trace on a replica.
 
-A trigger there notes every statement that ran, in order, so a write that is lost, applied twice, torn
-or out of order shows by its number and not only by a sum that is wrong.
+A trigger there notes every statement that ran, in order, so a write that is lost, applied twice,
+torn or out of order shows by its number and not only by a sum that is wrong.
 """
 
 from __future__ import annotations
