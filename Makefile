@@ -1,6 +1,6 @@
 # Every target does its own set-up: Rust, Python 3.10 or newer and make are all it needs.
 # PYTHON=python3.12  another interpreter for .venv      PROFILE=dev  a faster build of the core
-# ARGS="-k kill"     more arguments for pytest or the demo
+# ARGS="-k kill"     more arguments for pytest or the demo      QUICK=1  short rounds of `bench`
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -11,12 +11,13 @@ RUST    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYFILES := $(shell find python -name '*.py*' -not -path '*/__pycache__/*') README.md
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 WHEELS  := $(TARGET)/wheels
+TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python lint format bench install clean
+.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify install clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install ## A FastAPI app and three replicas, one of them killed on the way
 	$(BIN)/afterquery demo $(ARGS)
@@ -25,6 +26,7 @@ test: test-rust test-python ## Everything that must pass, on the oldest and the 
 
 test-rust: ## The core's tests; they need no Python
 	cargo test --locked
+	cargo test --locked $(TOOLS) --target-dir $(TARGET)/bench-tools
 
 test-python: install $(WHEELS)/.built ## pytest on each Python
 	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(ARGS)
@@ -33,6 +35,8 @@ lint: install ## Formatting, clippy, ruff, mypy, and the stubs against the built
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --features python -- -D warnings
+	cargo fmt --check $(TOOLS)
+	cargo clippy --locked --all-targets $(TOOLS) --target-dir $(TARGET)/bench-tools -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -40,18 +44,28 @@ lint: install ## Formatting, clippy, ruff, mypy, and the stubs against the built
 
 format: $(VENV)/.deps ## Format Rust and Python
 	cargo fmt
+	cargo fmt $(TOOLS)
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: install ## Benchmarks of the core
-	cargo bench --locked $(ARGS)
-	$(BIN)/python bench/first_numbers.py
+bench: $(VENV)/.bench $(WHEELS)/.built ## All benchmarks beside their rivals, and docs/benchmarks.md: 15 minutes; QUICK=1: 2
+	$(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
+bench-guard: $(VENV)/.deps ## Instructions of the hot path beside those in bench/guard.json
+	$(BIN)/python -m bench.guard $(ARGS)
+
+bench-classify: ## How long a statement takes to classify
+	cargo bench --locked --bench classify $(ARGS)
 
 install: $(VENV)/.core ## A development install with all extras in .venv
 
 clean: ## Remove everything that was built
 	cargo clean
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache python/afterquery/_core*.so
+
+$(VENV)/.bench: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
 
 $(VENV)/.deps: pyproject.toml
 	test -x $(BIN)/python || "$${PYTHON:-$$(python3 tools/pythons.py newest)}" -m venv $(VENV)

@@ -17,12 +17,11 @@ use tokio::{runtime::Runtime, sync::mpsc::UnboundedSender, task::JoinHandle};
 use crate::{
     config::{Config, Durability, MAX_LITERAL_BYTES, MAX_SQL_BYTES},
     error::Error,
-    journal::{self, DeadLetter, LetterKey, Stopped, Writer, replicas_in},
+    journal::{self, Appended, DeadLetter, LetterKey, Stopped, Work, Writer, replicas_in},
     outcome::{self, Waiter},
     reason::{Reason, ReasonCode},
     replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
-    source::Source,
     sql::{Parameters, Plan, PlanCache, PlannedStatement, Rendered, ReplicaSet, Rules, Skip},
     wire::Client,
     write::{Body, Draft, SentStatement, Write},
@@ -39,7 +38,7 @@ const MAX_STATEMENT_BYTES: usize = MAX_SQL_BYTES - 2_000;
 /// from the log; the counter goes on.
 const MAX_WARNED_TEXTS: usize = 1_000;
 
-/// How long a task may take to leave its replica tidy after everything is settled.
+/// How long the tasks may take, all together, to leave their replicas tidy after everything is settled.
 const FINISH: Duration = Duration::from_secs(1);
 
 /// A replicator's core: what the binding holds.
@@ -114,6 +113,7 @@ impl Engine {
             commands.push(sender);
         }
         let writer = start_writer(&shared)?;
+        shared.set_writer(writer.as_ref().map(Writer::bell));
         let running = Mutex::new(Some(Running { runtime, tasks }));
         let skipped = Default::default();
         Ok(Self {
@@ -209,45 +209,48 @@ impl Engine {
 
     /// Hands a write over to the delivery, and to the disk as `durability` says. Does not fail.
     pub fn submit(&self, draft: Draft) -> Arc<Write> {
-        let (write, full) = self.shared.own.journal.append(draft);
-        self.submitted(&write, full);
+        let appended = self.shared.own.journal.append(draft);
+        let write = self.submitted(appended);
         if self.blocks() {
             self.shared.own.journal.save_through(write.seq);
             if self.shared.own.journal.unsaved() > 0 {
                 // The disk failed: the thread goes on trying, and tells.
-                self.wake_writer();
+                self.shared.wake_writer();
             }
         } else if self.shared.own.is_durable() {
-            self.wake_writer();
+            self.shared.wake_writer();
         }
         self.shared.wake();
         write
     }
 
-    fn submitted(&self, write: &Write, full: ReplicaSet) {
+    fn submitted(&self, appended: Appended) -> Arc<Write> {
+        let Appended { write, absent, full } = appended;
         self.writes.fetch_add(1, Ordering::Relaxed);
-        for replica in replicas_in(write.targets & !write.settlement.open()) {
-            // Detached or closed: the outcome is there already.
+        for replica in replicas_in(absent) {
             Status::count(&self.shared.status[replica].rejected, 1);
         }
         for replica in replicas_in(full) {
             // The task is gone only when the engine is closed, and then nothing is pending.
             let _ = self.commands[replica].send(Command::Detach);
         }
-    }
-
-    fn wake_writer(&self) {
-        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
-            writer.wake();
-        }
+        write
     }
 
     /// Submits rejected writes again, each to the one replica that rejected it, and forgets the dead letters in the same
-    /// step. Those that are not there any more are left out.
+    /// step. Left out are those that are not there any more, and those of replicas that take no writes now.
     pub fn replay(&self, keys: Option<&[LetterKey]>) -> Result<Vec<Arc<Write>>, Error> {
         let _one_at_a_time = self.replaying.lock().unwrap_or_else(PoisonError::into_inner);
         let letters = self.shared.dead_letters()?;
-        let wanted = |letter: &DeadLetter| keys.is_none_or(|keys| keys.contains(&letter.key));
+        if let Some(problem) = self.shared.own.problem() {
+            // Sent from memory, and then a crash: the letter would still be in the file.
+            return Err(Error::Journal { path: self.shared.own.origin.clone(), problem });
+        }
+        let wanted = |letter: &DeadLetter| {
+            let takes = |replica| self.shared.own.journal.takes(replica as u8);
+            keys.is_none_or(|keys| keys.contains(&letter.key))
+                && self.replica(&letter.key.replica).map_or(true, takes)
+        };
         let letters: Vec<_> = letters.into_iter().filter(wanted).collect();
         let keys: Vec<_> = letters.iter().map(|letter| letter.key.clone()).collect();
         let drafts = letters.into_iter().map(|letter| self.redraft(letter)).collect::<Result<Vec<_>, _>>()?;
@@ -255,10 +258,10 @@ impl Engine {
             self.shared.discard(&keys)?;
         }
         let writes = self.shared.own.journal.replay(drafts);
-        writes.iter().for_each(|(write, full)| self.submitted(write, *full));
-        self.wake_writer();
+        let writes = writes.into_iter().map(|appended| self.submitted(appended)).collect();
+        self.shared.wake_writer();
         self.shared.wake();
-        Ok(writes.into_iter().map(|(write, _)| write).collect())
+        Ok(writes)
     }
 
     /// Hands over write number `seq` of an origin whose numbers are given by somebody else, in order. `None` when it was
@@ -275,9 +278,8 @@ impl Engine {
                 expected: None,
             });
         }
-        let (write, full) = self.shared.own.journal.append(draft);
-        self.submitted(&write, full);
-        self.wake_writer();
+        let write = self.submitted(self.shared.own.journal.append(draft));
+        self.shared.wake_writer();
         self.shared.wake();
         Some(write)
     }
@@ -327,33 +329,33 @@ impl Engine {
         Ok(())
     }
 
-    /// The newest open write of each replica: when these are settled, everything submitted until now is.
-    pub fn open_writes(&self) -> Vec<Arc<Write>> {
-        let replicas = 0..self.shared.status.len() as u8;
-        let open = |source: &Arc<Source>| {
-            let source = Arc::clone(source);
-            let replicas = replicas.clone().filter(move |&replica| !source.is_finished(replica));
-            replicas.collect::<Vec<_>>()
-        };
-        let newest = |source: &Arc<Source>| {
-            open(source)
-                .into_iter()
-                .filter_map(|replica| source.journal.last_open(replica))
-                .collect::<Vec<_>>()
-        };
-        self.shared.sources().flat_map(newest).collect()
+    /// The newest open write of each replica: when these are settled, everything submitted until now is. Only a damaged file
+    /// makes it fail.
+    pub fn open_writes(&self) -> Result<Vec<Arc<Write>>, Reason> {
+        let mut writes = Vec::new();
+        for source in self.shared.sources() {
+            for replica in (0..self.shared.status.len() as u8).filter(|&replica| !source.is_finished(replica))
+            {
+                writes.extend(source.journal.last_open(replica)?);
+            }
+        }
+        Ok(writes)
     }
 
     /// Waits until everything submitted until now is settled. `false` when `deadline` came first, or `interrupted`
     /// (asked about ten times a second) said so.
     pub fn flush(&self, deadline: Option<Instant>, mut interrupted: impl FnMut() -> bool) -> bool {
-        self.open_writes().iter().all(|write| wait(write, deadline, &mut interrupted))
+        self.shared.nudge();
+        let open = self.open_writes();
+        open.is_ok_and(|writes| writes.iter().all(|write| wait(write, deadline, &mut interrupted)))
     }
 
     /// Ends the delivery: what is settled by `deadline` is. The rest stays in the journal's file; without one it is
     /// rejected as closed. Both with an error in the log. Whether everything was settled. Closing twice is harmless.
     pub fn close(&self, deadline: Option<Instant>, interrupted: impl FnMut() -> bool) -> bool {
-        self.shared.own.journal.close();
+        if !self.shared.own.is_durable() {
+            self.shared.own.journal.close();
+        }
         self.shared.own.journal.save_all();
         self.shared.wake();
         let flushed = self.flush(deadline, interrupted);
@@ -365,9 +367,10 @@ impl Engine {
         }
         let Running { runtime, tasks } = running;
         runtime.block_on(async {
+            let end = tokio::time::Instant::now() + FINISH;
             for task in tasks {
                 let abort = task.abort_handle();
-                if tokio::time::timeout(FINISH, task).await.is_err() {
+                if tokio::time::timeout_at(end, task).await.is_err() {
                     abort.abort();
                 }
             }
@@ -382,6 +385,8 @@ impl Engine {
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             writer.end();
         }
+        // From here on nothing is accepted. Until now a file took what threads wrote that do not know of the end.
+        self.shared.own.journal.close();
         self.shared.own.journal.save_again();
         let lost = self.shared.own.journal.unsaved();
         for replica in 0..self.shared.status.len() as u8 {
@@ -441,10 +446,23 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
     }
     let shared = Arc::clone(shared);
     let work = move || {
-        let again = !shared.own.journal.save_all() | shared.own.journal.catch_up();
-        shared.wake();
+        let journal = &shared.own.journal;
+        let found = journal.unsaved() > 0;
+        journal.save_all();
+        let failed = journal.catch_up();
+        if found {
+            shared.wake();
+            // What it has put into the file has lingered here already.
+            shared.nudge_tasks();
+        }
         shared.tell_news();
-        again
+        if failed {
+            Work::Failed
+        } else if found {
+            Work::Done
+        } else {
+            Work::None
+        }
     };
     Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
 }
@@ -459,14 +477,16 @@ pub fn wait(write: &Write, deadline: Option<Instant>, interrupted: &mut impl FnM
         }
         thread::park_timeout(left.unwrap_or(SLICE).min(SLICE));
     }
-    true
+    // Nobody will wake us: it is settled, or it was left to the next process.
+    write.settlement.is_settled()
 }
 
 /// Completes when all of `writes` are settled.
-pub async fn all_settled(writes: Vec<Arc<Write>>) {
-    for write in writes {
-        outcome::settled(write).await;
+pub async fn all_settled(writes: Vec<Arc<Write>>) -> bool {
+    for write in &writes {
+        outcome::settled(Arc::clone(write)).await;
     }
+    writes.iter().all(|write| write.settlement.is_settled())
 }
 
 /// Puts the parameters into a plan's statements. What cannot be sent becomes a body that says so.

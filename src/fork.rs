@@ -10,16 +10,18 @@
 //! of SQLite, and a fork waits until nobody is inside. Only atomics, because the child has to undo it.
 
 use std::{
+    cell::Cell,
+    marker::PhantomData,
     sync::{
         Once, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 /// The last number given to a process in this line of descent.
 static LAST: AtomicU32 = AtomicU32::new(0);
-static FORKING: AtomicBool = AtomicBool::new(false);
+static FORKING: AtomicUsize = AtomicUsize::new(0);
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 /// How often a fork looks whether SQLite is at rest.
@@ -29,7 +31,7 @@ const LOOK: Duration = Duration::from_micros(20);
 const MAX_LOOKS: u32 = 20_000;
 
 extern "C" fn before() {
-    FORKING.store(true, Ordering::SeqCst);
+    FORKING.fetch_add(1, Ordering::SeqCst);
     for _ in 0..MAX_LOOKS {
         if INSIDE.load(Ordering::SeqCst) == 0 {
             break;
@@ -39,14 +41,14 @@ extern "C" fn before() {
 }
 
 extern "C" fn after_in_parent() {
-    FORKING.store(false, Ordering::SeqCst);
+    FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
 extern "C" fn after_in_child() {
     // Between fork and exec only async-signal-safe work is allowed: atomics are.
     cell().store(0, Ordering::SeqCst);
     INSIDE.store(0, Ordering::SeqCst);
-    FORKING.store(false, Ordering::SeqCst);
+    FORKING.store(0, Ordering::SeqCst);
 }
 
 /// Where this process's number is; 0 in a child that has none yet.
@@ -101,7 +103,7 @@ fn new_generation() -> u32 {
             if new > 1 {
                 // Without hooks nobody has done it: the threads that were inside are the parent's.
                 INSIDE.store(0, Ordering::SeqCst);
-                FORKING.store(false, Ordering::SeqCst);
+                FORKING.store(0, Ordering::SeqCst);
             }
             new
         }
@@ -109,18 +111,27 @@ fn new_generation() -> u32 {
     }
 }
 
-/// While it lives, no fork happens.
+thread_local! {
+    /// How many guards this thread holds.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// While it lives, no fork happens. It stays on its thread.
 #[derive(Debug)]
 pub struct Inside {
     generation: u32,
+    not_send: PhantomData<*const ()>,
 }
 
-/// Waits for a fork that is under way, and holds up the next.
+/// Waits for a fork that is under way, and holds up the next. May be nested.
 pub fn enter() -> Inside {
+    let depth = DEPTH.get();
+    DEPTH.set(depth + 1);
     loop {
         INSIDE.fetch_add(1, Ordering::SeqCst);
-        if !FORKING.load(Ordering::SeqCst) {
-            return Inside { generation: generation() };
+        // Who is inside already is being waited for.
+        if depth > 0 || FORKING.load(Ordering::SeqCst) == 0 {
+            return Inside { generation: generation(), not_send: PhantomData };
         }
         INSIDE.fetch_sub(1, Ordering::SeqCst);
         std::thread::sleep(LOOK);
@@ -129,6 +140,7 @@ pub fn enter() -> Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
+        DEPTH.set(DEPTH.get().saturating_sub(1));
         // A guard that a fork copied does not count in the child.
         if self.generation == generation() {
             INSIDE.fetch_sub(1, Ordering::SeqCst);

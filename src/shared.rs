@@ -3,10 +3,10 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
@@ -14,11 +14,18 @@ use tokio::sync::Notify;
 use crate::{
     config::Config,
     error::Error,
-    journal::{Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending},
+    journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending},
     replica::Status,
     source::Source,
     sql::ReplicaSet,
 };
+
+/// How long a task that has just delivered waits before it looks for more by itself. Waking it costs the caller several
+/// microseconds, more than everything else a write costs; under a steady load it need not be woken at all.
+pub const LINGER: Duration = Duration::from_millis(1);
+
+/// How often it looks and finds nothing before it goes to sleep and has to be woken.
+pub const LINGER_LOOKS: u32 = 20;
 
 /// How grave an [`Event`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,9 @@ pub struct Shared {
     /// more than everything else it does.
     asleep: AtomicBool,
     arrived: Notify,
+    /// Wakes tasks that linger.
+    nudged: Notify,
+    writer: OnceLock<Bell>,
 }
 
 impl fmt::Debug for Shared {
@@ -83,6 +93,8 @@ impl Shared {
             events,
             asleep: AtomicBool::new(false),
             arrived: Notify::new(),
+            nudged: Notify::new(),
+            writer: OnceLock::new(),
         };
         opened.told.into_iter().for_each(|(level, message)| shared.log(level, message));
         shared
@@ -138,8 +150,42 @@ impl Shared {
         }
     }
 
-    /// Completes when `source` has something after number `position`.
-    pub async fn wait_after(&self, source: &Source, position: u64) {
+    /// Names the thread that puts writes into the file.
+    pub fn set_writer(&self, bell: Option<Bell>) {
+        if let Some(bell) = bell {
+            let _ = self.writer.set(bell);
+        }
+    }
+
+    /// Has writes put into the file soon.
+    pub fn wake_writer(&self) {
+        if let Some(bell) = self.writer.get() {
+            bell.wake();
+        }
+    }
+
+    /// Has what was handed over sent at once: somebody waits for it.
+    pub fn nudge(&self) {
+        if let Some(bell) = self.writer.get()
+            && self.own.journal.unsaved() > 0
+        {
+            // The thread passes it on.
+            bell.nudge();
+        } else {
+            self.nudge_tasks();
+        }
+    }
+
+    /// Has what may be sent sent at once.
+    pub fn nudge_tasks(&self) {
+        self.nudged.notify_waiters();
+    }
+
+    /// Completes when `source` has something after number `position`. A task that has just been busy lingers first.
+    pub async fn wait_after(&self, source: &Source, position: u64, busy: bool) {
+        if busy && self.linger(source, position).await {
+            return;
+        }
         let mut arrived = std::pin::pin!(self.arrived.notified());
         // Register interest before looking: a write between the look and the wait would not wake us.
         arrived.as_mut().enable();
@@ -147,6 +193,19 @@ impl Shared {
         if !source.journal.has_after(position) {
             arrived.await;
         }
+    }
+
+    /// Looks by itself for a while. Whether something came.
+    async fn linger(&self, source: &Source, position: u64) -> bool {
+        for _ in 0..LINGER_LOOKS {
+            let mut nudged = std::pin::pin!(self.nudged.notified());
+            nudged.as_mut().enable();
+            if source.journal.has_after(position) {
+                return true;
+            }
+            let _ = tokio::time::timeout(LINGER, nudged).await;
+        }
+        source.journal.has_after(position)
     }
 
     /// Keeps a rejected write, and with it how far its replica is then.

@@ -35,6 +35,9 @@ pub struct State {
     /// Whether nothing more will be sent there as this origin.
     #[serde(default)]
     pub finished: bool,
+    /// Whether any row is right that the replica holds: the user has said that it was synced anew.
+    #[serde(default)]
+    pub synced: bool,
 }
 
 /// A text that was sent, or was about to be.

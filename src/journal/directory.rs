@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -12,7 +13,13 @@ use super::{
     lock::Lock,
     store::{Found, NOTHING_MORE, Store, StoreError, inspect_header},
 };
-use crate::{config::Config, config::JournalConfig, error::Error, shared::Level, source::Source};
+use crate::{
+    config::{Config, JournalConfig},
+    error::Error,
+    fork,
+    shared::Level,
+    source::Source,
+};
 
 /// What was opened.
 pub struct Opened {
@@ -31,15 +38,18 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
         let own = Source::new(origin, Journal::in_memory(config.limits()), no_cursors(config));
         return Ok(Opened { own, adopted: Vec::new(), told: Vec::new() });
     };
-    let directory = Directory { config, settings, path: create(&settings.path)? };
+    let _inside = fork::enter();
+    let names = config.replicas.iter().map(|replica| replica.name.clone()).collect();
+    let directory = Directory { config, settings, names, path: create(&settings.path)? };
     let mut told = Vec::new();
     let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let adopted = directory.adopt(&own_origin, &mut told)?;
-    let own = directory.own(own_origin, &adopted, &mut told)?;
+    let (adopted, newest) = directory.adopt(&own_origin, &mut told)?;
+    let own = directory.own(own_origin, &adopted, newest, &mut told)?;
     let letters = own.journal.disk();
     for source in &adopted {
         if let (Some(from), Some(to)) = (source.journal.disk(), letters) {
             from.move_letters(to).map_err(|error| directory.error(from.path(), &error))?;
+            from.rest();
         }
     }
     Ok(Opened { own, adopted, told })
@@ -52,6 +62,7 @@ fn no_cursors(config: &Config) -> Vec<Cursor> {
 struct Directory<'a> {
     config: &'a Config,
     settings: &'a JournalConfig,
+    names: Arc<[String]>,
     path: PathBuf,
 }
 
@@ -78,6 +89,7 @@ impl Directory<'_> {
         &self,
         origin: String,
         adopted: &[Source],
+        newest: f64,
         told: &mut Vec<(Level, String)>,
     ) -> Result<Source, Error> {
         let path = self.path(&origin, "journal");
@@ -89,10 +101,15 @@ impl Directory<'_> {
             Err(StoreError::Damaged(problem)) if path.exists() => return Err(failed(&problem)),
             Err(_) => remove_files(&path)
                 .map_err(|error| StoreError::Damaged(error.to_string()))
-                .and_then(|()| Store::create(&path, &origin, self.settings.durability)),
+                .and_then(|()| Store::create(&path, &origin, self.settings.durability, newest)),
         };
         let mut store = made.map_err(|error| failed(&error))?;
+        if store.origin() != origin {
+            return Err(failed(&renamed(&store)));
+        }
         let mut found = self.read(&mut store, &lock, &path, told).map_err(|error| failed(&error))?;
+        // Its origin goes on without them, and the file would never get smaller.
+        store.forget_gone().map_err(|error| failed(&error))?;
         for (index, cursor) in found.cursors.iter_mut().enumerate() {
             // A stop concerns the replica, whoever numbered the writes.
             let stopped = adopted.iter().rev().find_map(|source| source.cursors[index].state.stopped.clone());
@@ -107,13 +124,19 @@ impl Directory<'_> {
         Ok(self.source(path, origin, store, lock, found))
     }
 
-    /// Opens the journals whose processes are dead.
-    fn adopt(&self, own: &str, told: &mut Vec<(Level, String)>) -> Result<Vec<Source>, Error> {
+    /// Opens the journals whose processes are dead. Second comes when the youngest of them was made.
+    fn adopt(&self, own: &str, told: &mut Vec<(Level, String)>) -> Result<(Vec<Source>, f64), Error> {
         let entries = fs::read_dir(&self.path).map_err(|error| self.error(&self.path, &error))?;
         let mut adopted = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()) {
             let origin = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            if path.extension().is_some_and(|end| end == "journal") && origin != own {
+            let is = |end: &str| path.extension().is_some_and(|extension| extension == end) && origin != own;
+            let lock_path = self.path(&origin, "lock");
+            if is("lock") && !self.path(&origin, "journal").exists() {
+                // Its process ended between the removal of the two.
+                let _ = Lock::take(&lock_path).map(|lock| lock.map(Lock::remove));
+            }
+            if is("journal") && !Lock::is_held_here(&lock_path) {
                 match self.adopt_one(&path, &origin, told) {
                     Ok(found) => adopted.extend(found),
                     Err(error) => told.push((Level::Error, not_delivered(&path, &error))),
@@ -121,7 +144,8 @@ impl Directory<'_> {
             }
         }
         adopted.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        Ok(adopted.into_iter().map(|(_, source)| source).collect())
+        let newest = adopted.last().map_or(0.0, |(created, _)| *created);
+        Ok((adopted.into_iter().map(|(_, source)| source).collect(), newest))
     }
 
     fn adopt_one(
@@ -130,32 +154,31 @@ impl Directory<'_> {
         origin: &str,
         told: &mut Vec<(Level, String)>,
     ) -> Result<Option<(f64, Source)>, StoreError> {
-        let header = inspect_header(path);
-        if let Err(StoreError::Damaged(_)) = header {
+        if let Err(error @ StoreError::Damaged(_)) = inspect_header(path) {
             // Not ours, or not readable: its directory gets no lock file either.
-            return header.map(|()| None);
+            return Err(error);
         }
         let io = |error: io::Error| StoreError::Damaged(error.to_string());
         let Some(lock) = Lock::take(&self.path(origin, "lock")).map_err(io)? else { return Ok(None) };
-        if matches!(header, Err(StoreError::Empty)) {
-            return match lock.noted() {
-                // Its process ended while it made it.
-                None => remove_files(path).and_then(|()| lock.remove()).map_err(io).map(|()| None),
-                Some(seq) => {
-                    Err(StoreError::Damaged(format!("it is empty, but held writes up to number {seq}")))
-                }
-            };
-        }
         if !path.exists() {
             // Its last owner has just finished it.
             return lock.remove().map_err(io).map(|()| None);
         }
+        // Once more: before we had the lock, somebody was perhaps still making it.
+        match (inspect_header(path), lock.noted()) {
+            (Ok(()), _) => {}
+            // Its process ended while it made it.
+            (Err(StoreError::Empty), None) => {
+                return remove_files(path).and_then(|()| lock.remove()).map_err(io).map(|()| None);
+            }
+            (Err(StoreError::Empty), Some(seq)) => {
+                return Err(StoreError::Damaged(format!("it is empty, but held writes up to number {seq}")));
+            }
+            (Err(error), _) => return Err(error),
+        }
         let mut store = Store::open(path, self.settings.durability)?;
         if store.origin() != origin {
-            return Err(StoreError::Damaged(format!(
-                "it holds the writes of {}: it was copied or renamed",
-                store.origin()
-            )));
+            return Err(StoreError::Damaged(renamed(&store)));
         }
         let found = self.read(&mut store, &lock, path, told)?;
         let created = store.created()?;
@@ -169,8 +192,7 @@ impl Directory<'_> {
         path: &Path,
         told: &mut Vec<(Level, String)>,
     ) -> Result<Found, StoreError> {
-        let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.as_str()).collect();
-        let mut found = store.match_replicas(&names)?;
+        let mut found = store.match_replicas(&self.names)?;
         let path = path.display();
         for (name, count) in &found.gone {
             told.push((
@@ -200,9 +222,13 @@ impl Directory<'_> {
     fn source(&self, path: PathBuf, origin: String, store: Store, lock: Lock, found: Found) -> Source {
         let Found { last, cursors, lag, .. } = found;
         let positions = cursors.iter().map(|cursor| cursor.position).collect();
-        let disk = Disk::new(path, self.settings.durability, last, store, lock);
+        let disk = Disk::new(path, self.settings.durability, Arc::clone(&self.names), last, store, lock);
         Source::new(origin, Journal::on_disk(self.config.limits(), disk, last, lag, positions), cursors)
     }
+}
+
+fn renamed(store: &Store) -> String {
+    format!("it holds the writes of {}: it was copied or renamed", store.origin())
 }
 
 fn not_delivered(path: &Path, error: &StoreError) -> String {

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -35,20 +35,25 @@ pub struct Disk {
     saved: AtomicU64,
     /// The last write that was removed from it.
     collected: AtomicU64,
+    /// Whether the file is larger than what is in it.
+    room: AtomicBool,
     /// How many writes the last commit held.
     group: AtomicU64,
     /// Whether some thread is saving writes.
     leading: Mutex<bool>,
     led: Condvar,
-    /// Empty once it is closed.
-    file: Mutex<Option<(Store, Lock)>>,
+    /// The replicas' names, to open it again.
+    names: Arc<[String]>,
+    file: Mutex<File>,
     failure: Mutex<Failure>,
 }
 
 #[derive(Debug, Default)]
 struct Failure {
-    /// What is wrong now.
+    /// Why it cannot be written now.
     problem: Option<Arc<str>>,
+    /// What it has lost.
+    damage: Option<Arc<str>>,
     retry_at: Option<Instant>,
     /// Something that happened and has not been told.
     told: Vec<String>,
@@ -58,24 +63,43 @@ struct Failure {
     letters: Vec<DeadLetter>,
 }
 
-/// The store, locked; no fork happens meanwhile.
+/// The open file. A journal that only waits its turn has no store open: many processes may have died, and each store takes
+/// several descriptors.
+#[derive(Debug)]
+struct File {
+    store: Option<Store>,
+    /// Gone once the journal is done with.
+    lock: Option<Lock>,
+}
+
+/// The file, locked; no fork happens meanwhile.
 struct Access<'a> {
-    file: MutexGuard<'a, Option<(Store, Lock)>>,
+    disk: &'a Disk,
+    file: MutexGuard<'a, File>,
     _inside: fork::Inside,
 }
 
 impl Disk {
     /// The file at `path`, which holds the writes up to number `saved`.
-    pub fn new(path: PathBuf, durability: Durability, saved: u64, store: Store, lock: Lock) -> Self {
+    pub fn new(
+        path: PathBuf,
+        durability: Durability,
+        names: Arc<[String]>,
+        saved: u64,
+        store: Store,
+        lock: Lock,
+    ) -> Self {
         Self {
             path,
             durability,
             saved: AtomicU64::new(saved),
             collected: AtomicU64::new(0),
+            room: AtomicBool::new(true),
             group: AtomicU64::new(0),
             leading: Mutex::new(false),
             led: Condvar::new(),
-            file: Mutex::new(Some((store, lock))),
+            names,
+            file: Mutex::new(File { store: Some(store), lock: Some(lock) }),
             failure: Mutex::default(),
         }
     }
@@ -102,7 +126,7 @@ impl Disk {
 
     fn store(&self) -> Access<'_> {
         let inside = fork::enter();
-        Access { file: self.file.lock().unwrap_or_else(PoisonError::into_inner), _inside: inside }
+        Access { disk: self, file: self.file.lock().unwrap_or_else(PoisonError::into_inner), _inside: inside }
     }
 
     pub(super) fn with<T>(
@@ -158,12 +182,17 @@ impl Disk {
             // A dead letter goes in the same step in which all writes come that replay one.
             let count = if replayed.is_empty() { GROUP } else { usize::MAX };
             let writes = queue.unsaved(self.saved(), count);
-            let Some(last) = writes.last().map(|write| write.seq) else { return };
-            let result = access.with(|store| store.insert(writes.iter().map(|write| &**write), &replayed));
-            if !self.check("could not be written", result) {
+            // Where all are settled already, because the disk failed, their numbers are all that has to be kept.
+            let last = writes.last().map_or_else(|| queue.last(), |write| write.seq);
+            let result = access.with(|store| {
+                store.insert(writes.iter().map(|write| &**write), &replayed)?;
+                if writes.is_empty() { store.skip_to(last) } else { Ok(()) }
+            });
+            if !self.check(result) {
                 queue.send_unsaved();
                 return;
             }
+            self.works();
             self.failure().replayed.retain(|key| !replayed.contains(key));
             access.note(last);
             self.group.store(writes.len() as u64, Ordering::Relaxed);
@@ -176,37 +205,35 @@ impl Disk {
         self.failure().retry_at.is_some_and(|at| Instant::now() < at)
     }
 
-    /// Whether a step worked. If not, the problem is there for all to see until one does.
-    fn check<T>(&self, what: &str, result: Result<T, StoreError>) -> bool {
+    /// Whether a step worked. If not, the problem is there for all to see until writes can be put into the file again.
+    fn check<T>(&self, result: Result<T, StoreError>) -> bool {
+        let Err(error) = result else { return true };
+        if matches!(error, StoreError::Closed) {
+            return false;
+        }
         let mut failure = self.failure();
-        match result {
-            Ok(_) => {
-                if failure.problem.take().is_some() {
-                    failure.retry_at = None;
-                    failure.told.push(format!("the journal {} can be written again", self.path.display()));
-                }
-                true
-            }
-            Err(error) => {
-                let problem = format!("the journal {} {what}: {error}", self.path.display());
-                if failure.problem.is_none() {
-                    failure.told.push(format!(
-                        "{problem}; writes are kept in memory and delivered from there, and are lost if this process \
-                         ends before"
-                    ));
-                }
-                failure.problem = Some(problem.into());
-                failure.retry_at = Some(Instant::now() + RETRY);
-                false
-            }
+        let problem = format!("the journal {} could not be written: {error}", self.path.display());
+        if failure.problem.is_none() {
+            failure.told.push(format!(
+                "{problem}; writes are kept in memory and delivered from there, and are lost if this process ends before"
+            ));
+        }
+        failure.problem = Some(problem.into());
+        failure.retry_at = Some(Instant::now() + RETRY);
+        false
+    }
+
+    /// Notes that writes can be put into the file.
+    fn works(&self) {
+        let mut failure = self.failure();
+        if failure.problem.take().is_some() {
+            failure.retry_at = None;
+            failure.told.push(format!("the journal {} can be written again", self.path.display()));
         }
     }
 
-    pub(super) fn save_cursor(&self, replica: u8, cursor: &Cursor) {
-        if !self.is_resting() {
-            let result = self.with(|store| store.save_cursor(usize::from(replica), cursor));
-            self.check("could not be written", result);
-        }
+    pub(super) fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
+        !self.is_resting() && self.check(self.with(|store| store.save_cursor(usize::from(replica), cursor)))
     }
 
     /// Removes a group of writes that every replica is past. Whether there may be more.
@@ -223,31 +250,46 @@ impl Disk {
             }
             Err(_) => false,
         };
-        if self.check("could not be written", result) && !full {
-            let _ = access.with(|store| store.shrink());
+        if full || !self.check(result) {
+            return full;
         }
-        full
+        let room = access.with(|store| store.shrink()).unwrap_or(false);
+        self.room.store(room, Ordering::Relaxed);
+        room
+    }
+
+    /// Whether the file may be larger than what is in it.
+    pub(super) fn has_room(&self) -> bool {
+        self.room.load(Ordering::Relaxed)
     }
 
     /// Keeps a rejected write, together with how far its replica is then. In memory while the disk fails.
     pub fn bury(&self, letter: DeadLetter, replica: u8, cursor: &Cursor) {
         let result = self.with(|store| store.bury(&letter, usize::from(replica), cursor));
-        if !self.check("could not be written", result) {
+        if !self.check(result) {
             self.failure().letters.push(letter);
         }
     }
 
-    /// Puts into the file what could not be put there when it happened. Whether there is more.
-    pub fn catch_up(&self) -> bool {
-        let letters = self.failure().letters.clone();
-        if letters.is_empty() || self.is_resting() {
-            return !letters.is_empty();
+    /// Puts into the file what could not be put there when it happened. Whether the disk still fails.
+    pub(super) fn catch_up(&self, queue: &Queue) -> bool {
+        let failed = |failure: &Failure| failure.problem.is_some() || !failure.letters.is_empty();
+        if !failed(&self.failure()) || self.is_resting() {
+            return failed(&self.failure());
         }
-        let result = self.with(|store| store.insert_letters(&letters));
-        if !self.check("could not be written", result) {
+        // Held throughout, so that no letter is replayed meanwhile.
+        let mut access = self.store();
+        let letters = self.failure().letters.clone();
+        let last = self.saved().min(queue.last());
+        let result = access.with(|store| {
+            store.insert_letters(&letters)?;
+            store.skip_to(last)
+        });
+        if !self.check(result) {
             return true;
         }
-        self.failure().letters.retain(|letter| !letters.iter().any(|kept| kept.key == letter.key));
+        self.failure().letters.clear();
+        self.works();
         false
     }
 
@@ -285,22 +327,28 @@ impl Disk {
             failure.letters.retain(|letter| !keys.contains(&letter.key));
             failure.replayed.extend(keys);
         }
-        if let Some((last, _)) = writes.last() {
-            self.save(&mut access, queue, last.seq);
+        if let Some(last) = writes.last() {
+            self.save(&mut access, queue, last.write.seq);
         }
         writes
     }
 
     /// Moves all rejected writes to `other`: there first, so that none can be lost.
     pub fn move_letters(&self, other: &Self) -> Result<(), StoreError> {
-        self.catch_up();
-        let letters = self.with(|store| store.letters())?;
+        let mut access = self.store();
+        if access.file.lock.is_none() {
+            // They were moved before it was closed.
+            return Ok(());
+        }
+        let mut letters = access.with(|store| store.letters())?;
+        let in_file: Vec<_> = letters.iter().map(|letter| letter.key.clone()).collect();
+        letters.extend(self.failure().letters.iter().cloned());
         if letters.is_empty() {
             return Ok(());
         }
         other.with(|store| store.insert_letters(&letters))?;
-        let keys: Vec<_> = letters.into_iter().map(|letter| letter.key).collect();
-        self.with(|store| store.delete_letters(&keys)).map(drop)
+        self.failure().letters.clear();
+        access.with(|store| store.delete_letters(&in_file)).map(drop)
     }
 
     /// Removes the oldest rejected writes beyond `max`. How many there were.
@@ -310,7 +358,7 @@ impl Disk {
 
     /// Whether the file is in use.
     pub fn is_open(&self) -> bool {
-        self.store().file.is_some()
+        self.store().file.lock.is_some()
     }
 
     /// What to tell who asked for something that the file could not do.
@@ -320,7 +368,8 @@ impl Disk {
 
     /// What is wrong with the file now.
     pub fn problem(&self) -> Option<Arc<str>> {
-        self.failure().problem.clone()
+        let failure = self.failure();
+        failure.problem.clone().or_else(|| failure.damage.clone())
     }
 
     /// What happened since the last time this was asked.
@@ -330,16 +379,25 @@ impl Disk {
 
     pub(super) fn damaged(&self, error: &StoreError) -> Reason {
         let reason = damage(&self.path, error);
-        self.failure().problem = Some(Arc::clone(&reason.message));
+        self.failure().damage = Some(Arc::clone(&reason.message));
         reason
+    }
+
+    /// Closes the store until it is needed again; the journal stays owned.
+    pub fn rest(&self) {
+        if let Some(store) = self.store().file.store.take() {
+            store.close();
+        }
     }
 
     /// Closes the file, and removes it if nothing in it is of any use. Whether it is gone.
     pub fn end(&self) -> bool {
         let mut access = self.store();
-        let spent = access.file.is_some() && access.with(|store| store.is_spent()).unwrap_or(false);
-        let Some((store, lock)) = access.file.take() else { return false };
-        store.close();
+        let spent = access.with(|store| store.is_spent()).unwrap_or(false);
+        if let Some(store) = access.file.store.take() {
+            store.close();
+        }
+        let Some(lock) = access.file.lock.take() else { return false };
         if spent {
             for end in ["", "-wal", "-shm"] {
                 let mut path = self.path.clone().into_os_string();
@@ -355,17 +413,25 @@ impl Disk {
 
 impl Access<'_> {
     fn note(&self, seq: u64) {
-        if let Some((_, lock)) = self.file.as_ref() {
+        if let Some(lock) = &self.file.lock {
             // The note serves to find damage; without it the writes are as safe as before.
             let _ = lock.note(seq);
         }
     }
 
-    /// Runs something on the file, unless it is closed.
+    /// Runs something on the file, unless the journal is done with.
     fn with<T>(&mut self, run: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        match self.file.as_mut() {
-            Some((store, _)) => run(store),
-            None => Err(StoreError::Damaged("it is closed".into())),
+        if self.file.lock.is_none() {
+            return Err(StoreError::Closed);
         }
+        let store = match self.file.store.take() {
+            Some(store) => store,
+            None => {
+                let mut store = Store::open(&self.disk.path, self.disk.durability)?;
+                store.match_bits(&self.disk.names)?;
+                store
+            }
+        };
+        run(self.file.store.insert(store))
     }
 }

@@ -26,7 +26,7 @@ pub use letter::{DeadLetter, LetterKey};
 pub use letters::Letters;
 pub use queue::{Appended, Limits, Pending, replicas_in};
 pub use store::NOTHING_MORE;
-pub use writer::Writer;
+pub use writer::{Bell, Work, Writer};
 
 use self::queue::{Queue, Read};
 use crate::{
@@ -86,14 +86,14 @@ impl Journal {
     pub fn save_again(&self) {
         if let Some(disk) = &self.disk {
             disk.try_again();
+            disk.catch_up(&self.queue);
             self.save_all();
-            disk.catch_up();
         }
     }
 
-    /// Puts into the file what else could not be put there when it happened. Whether there is more.
+    /// Puts into the file what else could not be put there when it happened. Whether the disk still fails.
     pub fn catch_up(&self) -> bool {
-        self.disk.as_ref().is_some_and(Disk::catch_up)
+        self.disk.as_ref().is_some_and(|disk| disk.catch_up(&self.queue))
     }
 
     /// How many writes are not in the file yet.
@@ -116,7 +116,13 @@ impl Journal {
                 Read::Done(end) => return Ok(if passed == at { end } else { passed }),
                 Read::Filed(before) => before,
             };
-            for write in self.read_file(at, before)? {
+            let writes = match self.read_file(at, before) {
+                Ok(writes) => writes,
+                // What is in front of the damage is good.
+                Err(_) if at > position => return Ok(passed),
+                Err(reason) => return Err(reason),
+            };
+            for write in writes {
                 at = write.seq;
                 if write.settlement.open() & (1 << replica) == 0 {
                     passed = if passed + 1 == at { at } else { passed };
@@ -136,16 +142,20 @@ impl Journal {
         Ok(writes.into_iter().map(|write| self.queue.share(write)).collect())
     }
 
-    /// The newest write that is open for `replica`.
-    pub fn last_open(&self, replica: u8) -> Option<Arc<Write>> {
+    /// The newest write that is open for `replica`. Only a damaged file makes it fail.
+    pub fn last_open(&self, replica: u8) -> Result<Option<Arc<Write>>, Reason> {
         if self.lag(replica).writes == 0 {
-            return None;
+            return Ok(None);
         }
-        self.queue.last_open(replica).or_else(|| {
-            let seq = self.disk.as_ref()?.with(|store| store.newest_for(usize::from(replica))).ok()??;
-            let write = self.read_file(seq - 1, seq + 1).ok()?.pop()?;
-            (write.settlement.open() & (1 << replica) != 0).then_some(write)
-        })
+        match (self.queue.last_open(replica), &self.disk) {
+            (None, Some(disk)) => {
+                let newest = disk.with(|store| store.newest_for(usize::from(replica)));
+                let Some(seq) = newest.map_err(|error| disk.damaged(&error))? else { return Ok(None) };
+                let write = self.read_file(seq - 1, seq + 1)?.pop();
+                Ok(write.filter(|write| write.settlement.open() & (1 << replica) != 0))
+            }
+            (open, _) => Ok(open),
+        }
     }
 
     /// When the oldest write was handed over that `replica` has no outcome for.
@@ -165,11 +175,9 @@ impl Journal {
         }
     }
 
-    /// Keeps how far `replica` is, before something is sent that depends on it.
-    pub fn save_cursor(&self, replica: u8, cursor: &Cursor) {
-        if let Some(disk) = &self.disk {
-            disk.save_cursor(replica, cursor);
-        }
+    /// Keeps how far `replica` is, before something is sent that depends on it. Whether that worked.
+    pub fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
+        self.disk.as_ref().is_none_or(|disk| disk.save_cursor(replica, cursor))
     }
 
     /// Notes that `replica` has an outcome for everything up to number `position`.
@@ -182,7 +190,7 @@ impl Journal {
     pub fn collect(&self, idle: bool) -> bool {
         let Some(disk) = &self.disk else { return false };
         let ripe = self.queue.floor().saturating_sub(disk.collected());
-        (ripe >= GROUP as u64 || idle && ripe > 0) && disk.collect()
+        (ripe >= GROUP as u64 || idle && (ripe > 0 || disk.has_room())) && disk.collect()
     }
 
     /// Appends writes that replay dead letters, each of which is removed in the same step.
@@ -234,6 +242,11 @@ impl Journal {
     /// From now on writes are settled at once as not accepted.
     pub fn close(&self) {
         self.queue.close();
+    }
+
+    /// Whether `replica` takes writes.
+    pub fn takes(&self, replica: u8) -> bool {
+        self.queue.takes(replica)
     }
 
     /// What is in the journal.

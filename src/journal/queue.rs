@@ -114,8 +114,16 @@ struct Filed {
     max_held: usize,
 }
 
-/// A write with its number, and the replicas that have to be detached for it.
-pub type Appended = (Arc<Write>, ReplicaSet);
+/// A write with its number.
+#[derive(Debug)]
+pub struct Appended {
+    /// The write.
+    pub write: Arc<Write>,
+    /// The replicas that do not take it: it is rejected there already.
+    pub absent: ReplicaSet,
+    /// The replicas that have to be detached for it.
+    pub full: ReplicaSet,
+}
 
 /// Where a read stopped that found nothing more in memory.
 pub enum Read {
@@ -177,10 +185,10 @@ impl Queue {
             settle_absent(&write, absent, inner.closed);
         }
         if inner.closed {
-            return (write, 0);
+            return Appended { write, absent, full: 0 };
         }
         let full = inner.push(&write, &self.limits);
-        (write, full)
+        Appended { write, absent, full }
     }
 
     fn overflow(&self, bytes: usize) -> Reason {
@@ -278,6 +286,12 @@ impl Queue {
         let released = inner.release();
         drop(inner);
         drop(released);
+    }
+
+    /// Whether `replica` takes writes.
+    pub fn takes(&self, replica: u8) -> bool {
+        let inner = self.inner();
+        !inner.closed && inner.attached & (1 << replica) != 0
     }
 
     /// Every write up to this one has its outcome on `replica`, as far as is known without looking.
@@ -454,7 +468,8 @@ impl Inner {
         while let Some(write) = self.writes.front() {
             let settled = write.settlement.is_settled();
             let outside = self.writes.len() > WINDOW_WRITES || self.total.bytes > WINDOW_BYTES;
-            if write.seq > saved || !(settled || self.filed.is_some() && outside) {
+            // What is settled needs no file any more: it was sent from memory, because the disk fails.
+            if !settled && (write.seq > saved || self.filed.is_none() || !outside) {
                 break;
             }
             self.total.remove(write);

@@ -29,11 +29,10 @@ const APPLICATION_ID: i32 = 0x6166_7471;
 /// The version of the tables below. A newer one is refused, an older one would be converted here.
 const VERSION: i32 = 1;
 
-/// `body` holds the statement's text where `many` is 0 and JSON where it is 1. `sum` is a CRC-32 of it: SQLite has no
-/// check sums in its pages, and a flipped bit must not reach a replica as SQL.
+/// `body` holds the statement's text where `many` is 0 and JSON where it is 1. `sum` is a CRC-32 of the row.
 const SCHEMA: &str = "
 CREATE TABLE origin (id TEXT NOT NULL, created REAL NOT NULL, last INTEGER NOT NULL);
-CREATE TABLE replicas (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE TABLE replicas (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE writes (seq INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, targets INTEGER NOT NULL, expected INTEGER,
     submitted REAL NOT NULL, many INTEGER NOT NULL, sum INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, replica TEXT NOT NULL, origin TEXT NOT NULL, seq INTEGER NOT NULL,
@@ -50,6 +49,9 @@ pub enum StoreError {
     /// SQLite says so.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The journal is done with.
+    #[error("it is closed")]
+    Closed,
     /// It was made, and nothing was ever put into it.
     #[error("it is empty")]
     Empty,
@@ -85,14 +87,15 @@ pub struct Found {
 }
 
 impl Store {
-    /// Creates the file of a new origin.
-    pub fn create(path: &Path, origin: &str, durability: Durability) -> Result<Self> {
+    /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
+    pub fn create(path: &Path, origin: &str, durability: Durability, after: f64) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connection = connect(path, flags, durability)?;
         connection.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
         ))?;
-        connection.execute("INSERT INTO origin VALUES (?1, ?2, 0)", params![origin, now()])?;
+        connection
+            .execute("INSERT INTO origin VALUES (?1, ?2, 0)", params![origin, now().max(after + 0.001)])?;
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         Ok(Self { connection, origin: origin.into(), bits: Vec::new(), same: true })
@@ -120,7 +123,24 @@ impl Store {
     }
 
     /// Gives each replica of the settings its bit, and reads how far each is.
-    pub fn match_replicas(&mut self, names: &[&str]) -> Result<Found> {
+    pub fn match_replicas(&mut self, names: &[String]) -> Result<Found> {
+        let known = self.match_bits(names)?;
+        let gone = known.into_iter().filter(|(_, name)| !names.contains(name));
+        let gone = gone.map(|(bit, name)| Ok((name, self.lag_of_bit(bit)?.writes)));
+        let gone = gone.filter(|gone| !matches!(gone, Ok((_, 0)))).collect::<Result<_>>()?;
+        let cursors = (0..names.len()).map(|index| self.cursor(index)).collect::<Result<Vec<_>>>()?;
+        let lag = self.bits.iter().map(|&bit| self.lag_of_bit(bit)).collect::<Result<_>>()?;
+        // While the disk failed, positions may have got into the file that the writes did not.
+        let known = cursors.iter().flat_map(|cursor| {
+            let position = Some(cursor.position).filter(|&position| position < NOTHING_MORE);
+            position.into_iter().chain(cursor.state.standing.map(|standing| standing.seq))
+        });
+        let last = known.fold(self.last()?, u64::max);
+        Ok(Found { last, cursors, lag, gone })
+    }
+
+    /// Gives each replica of the settings its bit. The replicas that were known before.
+    pub fn match_bits(&mut self, names: &[String]) -> Result<Vec<(u8, String)>> {
         let known = self.known_replicas()?;
         let mut next = known.iter().map(|(bit, _)| bit + 1).max().unwrap_or(0);
         let mut bits = Vec::new();
@@ -129,8 +149,9 @@ impl Store {
                 Some(&(bit, _)) => bit,
                 None => {
                     self.connection
-                        .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, ?3, '{}')")?
-                        .execute(params![next, name, self.last()? as i64])?;
+                        .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, 0, '', 0)")?
+                        .execute(params![next, name])?;
+                    self.save_bit(next, &Cursor { position: self.last()?, ..Cursor::default() })?;
                     next += 1;
                     next - 1
                 }
@@ -142,12 +163,15 @@ impl Store {
         }
         self.same = bits.iter().enumerate().all(|(index, &bit)| index == usize::from(bit));
         self.bits = bits;
-        let gone = known.into_iter().filter(|(_, name)| !names.contains(&name.as_str()));
-        let gone = gone.map(|(bit, name)| Ok((name, self.lag_of_bit(bit)?.writes)));
-        let gone = gone.filter(|gone| !matches!(gone, Ok((_, 0)))).collect::<Result<_>>()?;
-        let cursors = (0..names.len()).map(|index| self.cursor(index)).collect::<Result<_>>()?;
-        let lag = self.bits.iter().map(|&bit| self.lag_of_bit(bit)).collect::<Result<_>>()?;
-        Ok(Found { last: self.last()?, cursors, lag, gone })
+        Ok(known)
+    }
+
+    /// Gives up what is pending for replicas that are not among the settings any more.
+    pub fn forget_gone(&self) -> Result<()> {
+        for (bit, _) in self.known_replicas()?.into_iter().filter(|(bit, _)| !self.bits.contains(bit)) {
+            self.save_bit(bit, &Cursor { position: NOTHING_MORE, ..Cursor::default() })?;
+        }
+        Ok(())
     }
 
     fn known_replicas(&self) -> Result<Vec<(u8, String)>> {
@@ -193,22 +217,23 @@ impl Store {
                     (true, json.as_str())
                 }
             };
+            let (seq, targets) = (write.seq as i64, self.to_file(write.targets) as i64);
             statement.execute(params![
-                write.seq as i64,
+                seq,
                 write.bytes as i64,
-                self.to_file(write.targets) as i64,
+                targets,
                 write.expected,
                 now() - write.submitted.elapsed().as_secs_f64(),
                 many,
-                crc32fast::hash(text.as_bytes()),
+                sum_of(&[seq, targets, write.expected.unwrap_or(-1), i64::from(many)], text),
                 text,
             ])?;
         }
         Ok(())
     }
 
-    /// The writes after number `after` and before number `before`, at most `count`, without a gap. `open` are the
-    /// replicas that a write of a number is still open for.
+    /// The writes after number `after` and before number `before`, at most `count`, up to a gap or a damaged one. It fails
+    /// where that is the first. `open` are the replicas that a write of a number is still open for.
     pub fn load(
         &self,
         after: u64,
@@ -222,28 +247,37 @@ impl Store {
         let mut rows = statement.query(params![after as i64, before as i64, count as i64])?;
         let mut writes = Vec::new();
         let mut expected = after + 1;
-        while let Some(row) = rows.next()? {
-            let write = self.read_write(row, &open)?;
-            if write.seq != expected {
-                return Err(missing(expected, write.seq - 1));
+        let result = loop {
+            match rows.next() {
+                Ok(Some(row)) => match self.read_write(row, &open) {
+                    Ok(write) if write.seq == expected => writes.push(write),
+                    Ok(write) => break Err(missing(expected, write.seq - 1)),
+                    Err(error) => break Err(error),
+                },
+                Ok(None) => break Err(missing(expected, before - 1)),
+                Err(error) => break Err(error.into()),
             }
             expected += 1;
-            writes.push(write);
-        }
-        if writes.is_empty() {
-            return Err(missing(after + 1, before - 1));
-        }
-        Ok(writes)
+            if expected == before || writes.len() == count {
+                break Ok(());
+            }
+        };
+        // What is in front of the damage is good.
+        if writes.is_empty() { result.map(|()| writes) } else { Ok(writes) }
     }
 
     fn read_write(&self, row: &Row<'_>, open: impl Fn(u64) -> ReplicaSet) -> Result<Write> {
         let seq = row.get::<_, i64>(0)? as u64;
-        let targets = self.to_here(row.get::<_, i64>(2)? as u64);
+        let in_file = row.get::<_, i64>(2).map_err(|_| damaged(seq))?;
+        let targets = self.to_here(in_file as u64);
         let text = row.get_ref(7)?.as_str().map_err(|_| damaged(seq))?;
-        if crc32fast::hash(text.as_bytes()) != row.get::<_, u32>(6)? {
+        let expected: Option<i64> = row.get(3).map_err(|_| damaged(seq))?;
+        let many: bool = row.get(5).map_err(|_| damaged(seq))?;
+        let sum = sum_of(&[seq as i64, in_file, expected.unwrap_or(-1), i64::from(many)], text);
+        if row.get(6) != Ok(sum) {
             return Err(damaged(seq));
         }
-        let body = if row.get(5)? {
+        let body = if many {
             body::from_json(text, |set| self.to_here(set)).ok_or_else(|| damaged(seq))?
         } else {
             body::from_plain(text, targets)
@@ -252,7 +286,7 @@ impl Store {
             seq,
             submitted: instant(row.get(4)?),
             body,
-            expected: row.get(3)?,
+            expected,
             bytes: row.get::<_, i64>(1)? as usize,
             targets,
             settlement: Settlement::new(targets & open(seq)),
@@ -276,11 +310,14 @@ impl Store {
     }
 
     fn cursor(&self, index: usize) -> Result<Cursor> {
-        let sql = "SELECT position, state FROM replicas WHERE bit = ?1";
-        let (position, state): (i64, String) = self
+        let sql = "SELECT position, state, sum FROM replicas WHERE bit = ?1";
+        let (position, state, sum): (i64, String, u32) = self
             .connection
             .prepare_cached(sql)?
-            .query_row([self.bits[index]], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([self.bits[index]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        if sum != sum_of(&[position], &state) {
+            return Err(StoreError::Damaged("how far a replica is has changed in it".into()));
+        }
         let state = serde_json::from_str::<State>(&state)
             .map_err(|error| StoreError::Damaged(format!("how far a replica is cannot be read: {error}")))?;
         Ok(Cursor { position: position as u64, state })
@@ -288,10 +325,15 @@ impl Store {
 
     /// Keeps how far a replica is.
     pub fn save_cursor(&self, index: usize, cursor: &Cursor) -> Result<()> {
+        self.save_bit(self.bits[index], cursor)
+    }
+
+    fn save_bit(&self, bit: u8, cursor: &Cursor) -> Result<()> {
         let state = serde_json::to_string(&cursor.state).unwrap_or_default();
-        let sql = "UPDATE replicas SET position = ?2, state = ?3 WHERE bit = ?1";
+        let sql = "UPDATE replicas SET position = ?2, state = ?3, sum = ?4 WHERE bit = ?1";
         let position = cursor.position.min(NOTHING_MORE) as i64;
-        self.connection.prepare_cached(sql)?.execute(params![self.bits[index], position, state])?;
+        let sum = sum_of(&[position], &state);
+        self.connection.prepare_cached(sql)?.execute(params![bit, position, state, sum])?;
         Ok(())
     }
 
@@ -382,7 +424,7 @@ impl Store {
 
     /// Gives no number up to `seq` again.
     pub fn skip_to(&self, seq: u64) -> Result<()> {
-        self.connection.execute("UPDATE origin SET last = ?1", [seq as i64])?;
+        self.connection.execute("UPDATE origin SET last = max(last, ?1)", [seq as i64])?;
         Ok(())
     }
 
@@ -394,9 +436,15 @@ impl Store {
         Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
-    /// Gives room of removed writes back to the file system, a part at a time.
-    pub fn shrink(&self) -> Result<()> {
-        Ok(self.connection.execute_batch("PRAGMA incremental_vacuum(256)")?)
+    /// Gives room of removed writes back to the file system, a part at a time. Whether there is more.
+    pub fn shrink(&self) -> Result<bool> {
+        // 4 MiB: a caller that waits for the file meanwhile hardly notices.
+        const PAGES: i64 = 1_000;
+        let free: i64 = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free > 0 {
+            self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        }
+        Ok(free > PAGES)
     }
 
     /// Closes the file with everything in its main part.
@@ -508,6 +556,14 @@ fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Conn
     Ok(connection)
 }
 
+/// A check sum of a row. SQLite has none in its pages, and a flipped bit must neither reach a replica as SQL nor hide a write.
+fn sum_of(numbers: &[i64], text: &str) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    numbers.iter().for_each(|number| hasher.update(&number.to_le_bytes()));
+    hasher.update(text.as_bytes());
+    hasher.finalize()
+}
+
 fn damaged(seq: u64) -> StoreError {
     StoreError::Damaged(format!("what it holds of write {seq} is not what was put in"))
 }
@@ -543,15 +599,19 @@ mod tests {
         }
     }
 
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     fn store(directory: &Path) -> Store {
-        Store::create(&directory.join("a.journal"), "a", Durability::Process).unwrap()
+        Store::create(&directory.join("a.journal"), "a", Durability::Process, 0.0).unwrap()
     }
 
     #[test]
     fn what_is_inserted_is_loaded_and_collected_once_all_are_past_it() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = store(directory.path());
-        store.match_replicas(&["one", "two"]).unwrap();
+        store.match_replicas(&names(&["one", "two"])).unwrap();
         let writes: Vec<_> = (1..=5).map(|seq| write(seq, "SELECT 'é'")).collect();
         store.insert(&writes, &[]).unwrap();
         let loaded = store.load(1, 5, 10, |_| 0b10).unwrap();
@@ -577,11 +637,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.journal");
         let mut first = store(directory.path());
-        first.match_replicas(&["one", "two"]).unwrap();
+        first.match_replicas(&names(&["one", "two"])).unwrap();
         first.insert(&[write(1, "x")], &[]).unwrap();
         first.close();
         let mut again = Store::open(&path, Durability::Process).unwrap();
-        let found = again.match_replicas(&["three", "two"]).unwrap();
+        let found = again.match_replicas(&names(&["three", "two"])).unwrap();
         assert_eq!(found.gone, [("one".to_owned(), 1)]);
         assert_eq!(found.lag.iter().map(|lag| lag.writes).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(again.load(0, 2, 9, |_| !0).unwrap()[0].targets, 0b10);

@@ -99,6 +99,7 @@ impl Replication {
             return Err(self.not_settled(py));
         }
         let mut signal = None;
+        self.shared.nudge();
         let settled = py.detach(|| engine::wait(&self.write, deadline, &mut interruption(&mut signal)));
         match signal {
             Some(error) => Err(error),
@@ -116,6 +117,7 @@ impl Replication {
         } else if self.generation != fork::generation() {
             return Err(self.not_settled(py));
         } else {
+            self.shared.nudge();
             let (handle, generation) = (self.handle.clone(), self.generation);
             let (write, shared) = (Arc::clone(&self.write), Arc::clone(&self.shared));
             bridge::awaitable(py, &self.handle, async move {

@@ -45,7 +45,8 @@ impl Replicator {
     pub fn live(&self) -> PyResult<Arc<Live>> {
         match self.live.load_full() {
             Some(live) if live.is_here() => Ok(live),
-            _ => Ok(self.start_in_child()?),
+            // Opening a journal waits for the disk.
+            _ => Ok(Python::attach(|py| py.detach(|| self.start_in_child()))?),
         }
     }
 
@@ -292,8 +293,10 @@ impl Replicator {
         Explanation::new(sql, &self.config.rules(), &names, self.config.nondeterministic)
     }
 
-    fn stats(&self) -> PyResult<Stats> {
-        Ok(Stats::new(&*self.live()?))
+    fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
+        let live = self.live()?;
+        // It may wait for the journal's file.
+        Ok(py.detach(|| Stats::new(&live)))
     }
 
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
@@ -338,13 +341,12 @@ impl Replicator {
     fn aflush<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let (live, deadline) = (self.live()?, deadline(timeout)?);
         bridge::awaitable(py, &live.handle.clone(), async move {
-            let all = engine::all_settled(live.engine.open_writes());
+            live.engine.shared().nudge();
+            let Ok(open) = live.engine.open_writes() else { return Ok(false) };
+            let all = engine::all_settled(open);
             Ok(match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.is_ok(),
-                None => {
-                    all.await;
-                    true
-                }
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
+                None => all.await,
             })
         })
     }

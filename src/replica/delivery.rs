@@ -56,6 +56,8 @@ pub struct Delivery {
     pub(super) stopped: Option<Stopped>,
     /// Whether it needs nothing more as this origin.
     pub(super) finished: bool,
+    /// Whether any row is right that the replica holds: the user has said that it was synced anew.
+    pub(super) synced: bool,
 }
 
 /// Why the row has to be read.
@@ -85,19 +87,20 @@ impl Default for Delivery {
             litter: Vec::new(),
             stopped: None,
             finished: false,
+            synced: false,
         }
     }
 }
 
 impl Delivery {
-    /// Nothing is known of the replica but that every write up to `position` is none of its business.
+    /// Nothing is known of the replica but that every write up to `position` is in it or none of its business.
     pub fn after(position: u64) -> Self {
-        Self { position, ..Self::default() }
+        Self { position, synced: true, ..Self::default() }
     }
 
     /// What an earlier process knew. What it sent last may have run since.
     pub fn restore(cursor: &Cursor) -> Self {
-        let State { standing, step, issued, stopped, finished } = cursor.state.clone();
+        let State { standing, step, issued, stopped, finished, synced } = cursor.state.clone();
         let ended = Reason::new(ReasonCode::Connection, "the process that sent it has ended");
         Self {
             position: cursor.position,
@@ -107,6 +110,7 @@ impl Delivery {
             issued,
             stopped,
             finished,
+            synced,
             // Reading the row first also shows whether the replica is still the same one.
             doubt: standing.map(|_| Doubt::Lost(ended)),
             ..Self::default()
@@ -115,9 +119,9 @@ impl Delivery {
 
     /// What the next process has to know.
     pub fn cursor(&self) -> Cursor {
-        let Self { position, standing, step, .. } = *self;
+        let Self { position, standing, step, synced, .. } = *self;
         let (issued, stopped, finished) = (self.issued.clone(), self.stopped.clone(), self.finished);
-        Cursor { position, state: State { standing, step, issued, stopped, finished } }
+        Cursor { position, state: State { standing, step, issued, stopped, finished, synced } }
     }
 
     /// Whether nothing is under way whose effect is not known.
@@ -144,13 +148,15 @@ impl Task {
     async fn greet(&mut self) {
         match self.ask(&handshake(&self.source.origin, self.source.is_durable())).await {
             Verdict::Delivered(rows) => match (rows.as_slice(), self.delivery.standing) {
-                ([row], None) if row.id != 0 => {
+                // Before anything was sent the row is as it was made; unless it is, somebody else writes as this origin.
+                ([row], None) if row.id != 0 && (self.delivery.synced || row.is_new()) => {
                     self.delivery.standing = Some(row.standing(row.id));
                     self.delivery.greeted = true;
+                    self.delivery.synced = false;
                     self.recover();
                 }
                 ([row], Some(standing)) if row.standing(row.id) == standing => self.delivery.greeted = true,
-                ([row], Some(_)) if row.id != 0 => self.stop(Activity::Diverged, foreign_row()),
+                ([row], _) if row.id != 0 => self.stop(Activity::Diverged, foreign_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => self.pause(after, reason).await,

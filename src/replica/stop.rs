@@ -28,6 +28,20 @@ impl Task {
         self.keep();
     }
 
+    /// Stops as an earlier process did. What that process left for the replica is in any copy it can be synced from.
+    pub(super) fn stop_again(&mut self, activity: Activity, reason: Reason) {
+        let given_up = self.give_up(0, &reason);
+        if given_up > 0 {
+            let name = self.shared.name(self.replica);
+            let message = format!(
+                "{given_up} writes that earlier processes had for replica {name} are given up: it has to be synced anew, \
+                 and the copy will hold them"
+            );
+            self.log(Level::Warning, message);
+        }
+        self.stop(activity, reason);
+    }
+
     pub(super) fn detach(&mut self) {
         if self.status().condition().activity == Activity::Detached {
             return;
@@ -38,7 +52,8 @@ impl Task {
             format!(
                 "the replica fell further behind than its limit (max_lag_writes={}, max_lag_bytes={}, or its share of \
                  max_pending_* or max_journal_bytes); sync it anew, then resume it",
-                limit.writes, limit.bytes
+                shown(limit.writes),
+                shown(limit.bytes)
             ),
         );
         self.shared.own.journal.detach(self.replica);
@@ -48,8 +63,8 @@ impl Task {
         self.stop(Activity::Detached, reason);
     }
 
-    /// Settles everything that is pending, of this process's writes those up to number `through`.
-    fn give_up(&mut self, through: u64, reason: &Reason) {
+    /// Settles everything that is pending, of this process's writes those up to number `through`. How many there were.
+    fn give_up(&mut self, through: u64, reason: &Reason) -> usize {
         let mut count = 0;
         while !self.is_own() {
             count += self.source.journal.settle_all(self.replica, u64::MAX, reason);
@@ -62,6 +77,7 @@ impl Task {
         }
         count += self.source.journal.settle_all(self.replica, through, reason);
         Status::count(&self.status().rejected, count as u64);
+        count
     }
 
     pub(super) fn resume(&mut self, skip: bool, copied: Option<u64>) {
@@ -105,4 +121,8 @@ impl Task {
         }
         self.status().update(|condition| condition.activity = Activity::Closed);
     }
+}
+
+fn shown(limit: usize) -> String {
+    if limit == usize::MAX { "none".into() } else { limit.to_string() }
 }

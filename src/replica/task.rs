@@ -52,6 +52,8 @@ pub struct Task {
     pub(super) next: VecDeque<Arc<Source>>,
     /// The cursor as it was last saved.
     kept: Cursor,
+    /// Where it was when it last had nothing to do.
+    rested_at: u64,
     commands: UnboundedReceiver<Command>,
 }
 
@@ -67,7 +69,7 @@ impl Task {
         let backoff = Backoff::new(shared.config.retry_base, shared.config.retry_max, seed);
         let (source, next) = (Arc::clone(&shared.own), shared.sources().cloned().collect());
         let (delivery, kept) = Default::default();
-        Self { replica, shared, client, backoff, delivery, source, next, kept, commands }
+        Self { replica, shared, client, backoff, delivery, source, next, kept, rested_at: 0, commands }
     }
 
     /// Delivers until it is told to finish.
@@ -114,7 +116,9 @@ impl Task {
         if !self.next.is_empty() {
             return self.leave().await;
         }
-        let waited = self.shared.wait_after(&self.source, self.delivery.position);
+        let position = self.delivery.position;
+        let busy = std::mem::replace(&mut self.rested_at, position) != position;
+        let waited = self.shared.wait_after(&self.source, position, busy);
         if tokio::time::timeout(TOUCH, waited).await.is_err() {
             self.delivery.greeted = false;
         }
@@ -139,6 +143,9 @@ impl Task {
         self.keep();
         if self.source.finish(self.replica, self.shared.all()) {
             self.blocking(|task| task.end_source());
+        } else if let Some(disk) = self.source.journal.disk() {
+            // Another replica opens it again when it gets there.
+            self.blocking(|_| disk.rest());
         }
     }
 
@@ -158,7 +165,7 @@ impl Task {
         while let Some(next) = self.next.pop_front() {
             self.take_up(next);
             if let Some((activity, reason)) = self.delivery.stopped.as_ref().map(Stopped::restore) {
-                return self.stop(activity, reason);
+                return self.stop_again(activity, reason);
             }
             let untouched =
                 self.delivery.standing.is_none() && !self.source.journal.has_after(self.delivery.position);
@@ -187,9 +194,11 @@ impl Task {
         if self.source.is_durable() {
             let cursor = self.delivery.cursor();
             if cursor != self.kept {
-                self.blocking(|task| task.source.journal.save_cursor(task.replica, &cursor));
-                self.kept = cursor;
-                self.collect(false);
+                // What could not be kept is tried again the next time.
+                if self.blocking(|task| task.source.journal.save_cursor(task.replica, &cursor)) {
+                    self.kept = cursor;
+                    self.collect(false);
+                }
             }
         }
     }

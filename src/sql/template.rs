@@ -147,7 +147,7 @@ impl Rendered {
             }
             _ => return push_literal(&mut self.sql, value),
         };
-        let id = fastrand::u64(1..1 << 53);
+        let id = new_id();
         self.sql.push_str("(SELECT v FROM ");
         self.sql.push_str(VALUE_TABLE);
         self.sql.push_str(" WHERE id=");
@@ -155,6 +155,12 @@ impl Rendered {
         self.sql.push(')');
         self.large.push(LargeValue { id, content });
     }
+}
+
+/// A key for a staged value, below 2^53 because some replicas read it as a float. From the system and not from a generator
+/// of our own: forked workers would draw the same, and one would find the other's value under its key.
+fn new_id() -> u64 {
+    (getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)) >> 11).max(1)
 }
 
 fn touches(neighbour: Option<u8>) -> bool {

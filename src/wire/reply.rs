@@ -34,6 +34,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether no text has moved it yet.
+    pub fn is_new(&self) -> bool {
+        (self.seq, self.step, self.chain) == (0, 0, 0)
+    }
+
     /// The standing it tells of, for the row with key `id`.
     pub fn standing(&self, id: u64) -> Standing {
         Standing { id, seq: self.seq, step: self.step, chain: self.chain }
