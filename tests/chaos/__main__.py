@@ -17,7 +17,7 @@ from chaos.scenarios import LONG, SHORT, AnyScenario, Result, missing
 def main() -> int:
     options = _options()
     print(f"seed {options.seed}", flush=True)
-    chosen = [one for one in (SHORT if options.short else LONG) if options.only in _label(one)]
+    chosen = [one for one in (SHORT if options.short else LONG) if options.only in one.label]
     base = Path(tempfile.mkdtemp(prefix="chaos-"))
     started = time.monotonic()
     results = [(one, _run(one, base / str(at), options)) for at, one in enumerate(chosen)]
@@ -43,24 +43,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _label(scenario: AnyScenario) -> str:
-    return f"{scenario.name}, {scenario.durability}, {'+'.join(scenario.replicas)}"
-
-
 def _run(scenario: AnyScenario, folder: Path, options: argparse.Namespace) -> Result | None:
     lacking = missing(scenario, folder)
     if lacking is not None:
-        print(f"LEFT OUT  {_label(scenario)}: {lacking}", flush=True)
+        print(f"LEFT OUT  {scenario.label}: {lacking}", flush=True)
         return None
     started = time.monotonic()
     result = _played(scenario, folder / "world", options.seed)
     verdict = "WRONG" if result.findings.wrong else "ok   "
     seconds = time.monotonic() - started
     kills = result.done["kills"]
-    print(f"{verdict} {seconds:4.0f} s  {_label(scenario)}: {kills} kills", flush=True)
+    print(f"{verdict} {seconds:4.0f} s  {scenario.label}: {kills} kills", flush=True)
     if result.findings.wrong:
         print(f"      {dict(result.findings.wrong)}", *result.findings.examples, sep="\n      ")
-        print(f"      again: make chaos ARGS=\"--seed {options.seed} --only '{_label(scenario)}'\"")
+        print(f"      again: make chaos ARGS=\"--seed {options.seed} --only '{scenario.label}'\"")
     return result
 
 

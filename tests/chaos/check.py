@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from chaos import told
 from chaos.drain import Drained
-from chaos.told import Handed, Known, read
+from chaos.told import Handed, Known
 from chaos.work import LANES, Spec, model, specs
-from support.process import ReplicaProcess
 
 Row = tuple[Any, ...]
+Read = Callable[[str], list[Row]]
 PAGE_ROWS = 1_000
 
 LATE_SECONDS = 0.5
@@ -79,7 +80,7 @@ class Evidence:
         primary = folder / "primary.db"
         with closing(sqlite3.connect(primary)) as connection:
             committed = specs(connection)
-        lines = list(read(folder / "told.jsonl"))
+        lines = list(told.read(folder / "told.jsonl"))
         handed = {line.k: line for line in lines if isinstance(line, Handed)}
         promised: dict[str, int] = defaultdict(int)
         for line in handed.values():
@@ -92,10 +93,10 @@ class Evidence:
         return handed is not None and (replica, handed.origin, handed.seq) in self.letters
 
 
-def check(evidence: Evidence, replicas: Iterable[ReplicaProcess]) -> Findings:
-    """Compare everything with everything."""
+def check(evidence: Evidence, replicas: Mapping[str, Read]) -> Findings:
+    """Compare everything with everything; each replica is a name and a way to read it."""
     findings = Findings(len(evidence.committed))
-    checks = [ReplicaCheck(evidence, replica, findings) for replica in replicas]
+    checks = [ReplicaCheck(evidence, name, read, findings) for name, read in replicas.items()]
     for one in checks:
         one.run()
     for line in late(evidence.handed.values()):
@@ -122,11 +123,10 @@ def late(handed: Iterable[Handed]) -> Iterator[Handed]:
 class ReplicaCheck:
     """One replica."""
 
-    def __init__(self, evidence: Evidence, replica: ReplicaProcess, findings: Findings) -> None:
+    def __init__(self, evidence: Evidence, name: str, read: Read, findings: Findings) -> None:
         self.evidence = evidence
         self.findings = findings
-        self.name = replica.name
-        read = replica.client().rows
+        self.name = name
         self.lane, self.log = read(LANE), pages(read, LOG)
         self.trace = [(k, step) for _, k, step in pages(read, TRACE)]
         self.steps: dict[int, list[int]] = defaultdict(list)
@@ -223,16 +223,14 @@ class ReplicaCheck:
 
     def primary(self) -> None:
         """The rows that arrived are those of the primary."""
-        here = {k for k in self.steps if not self.evidence.committed[k].is_rejected}
+        committed = self.evidence.committed
+        here = {k for k in self.steps if k in committed and not committed[k].is_rejected}
         with closing(sqlite3.connect(self.evidence.primary)) as connection:
             rows = pages(reader(connection), LOG)
         wanted = sorted(row[1:] for row in rows if row[1] in here)
         found = sorted(row[1:] for row in self.log if row[1] in here)
         if found != wanted:
             self.add("rows", f"from the primary: {difference(found, wanted)}")
-
-
-Read = Callable[[str], list[Row]]
 
 
 def reader(database: sqlite3.Connection) -> Read:

@@ -53,7 +53,9 @@ def drain(settings: Settings) -> Drained:
     replicator = settings.replicator()
     flushed = wait(replicator)
     letters = [(letter.replica, letter.origin, letter.seq) for letter in replicator.dead_letters()]
-    states = {replica.name: replica.state for replica in replicator.stats().replicas}
+    states: dict[str, str] = {
+        replica.name: replica.state for replica in replicator.stats().replicas
+    }
     replicator.discard()
     return Drained(flushed, replicator.close(10 if flushed else 0), letters, states)
 

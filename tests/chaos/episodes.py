@@ -39,7 +39,7 @@ def killed_with_full_disk(
     folder: Path, durability: str, seed: int, _: int
 ) -> tuple[World, Findings]:
     """The application dies while its journal's disk is full."""
-    with world(folder, PEERS, durability, seed, ("disk",)) as built:
+    with world(folder, PEERS, durability, seed, needs=["disk"]) as built:
         built.start_app()
         built.let_run(0.1, 0.4)
         built.fill_disk()
@@ -53,7 +53,7 @@ def killed_with_full_disk(
 def _judge(built: World, journal: Path) -> Findings:
     before = len(built.log.read_text())
     drained = built.drain()
-    findings = check(Evidence.gather(built.folder, built.durability, drained), built.replicas)
+    findings = check(Evidence.gather(built.folder, built.durability, drained), built.readers())
     if _told(built.log.read_text()[before:], journal, drained):
         _forgive(findings)
     return findings

@@ -24,7 +24,7 @@ class AppProcess:
         with log.open("a") as file:
             self._process = subprocess.Popen(
                 _command("chaos.app", settings),
-                env=_environment(environment),
+                env=python_environment(environment),
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
@@ -57,7 +57,7 @@ def drain(settings: Settings, log: Path, environment: Mapping[str, str]) -> Drai
     with log.open("a") as file:
         done = subprocess.run(
             _command("chaos.drain", settings),
-            env=_environment(environment),
+            env=python_environment(environment),
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
@@ -77,6 +77,6 @@ def _command(module: str, settings: Settings) -> list[str]:
     return [sys.executable, "-m", module, settings.encode()]
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
+def python_environment(more: Mapping[str, str]) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, **more}

@@ -8,7 +8,7 @@ from chaos.check import Wrong
 from chaos.scenarios import AnyScenario, Result
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- chaos: begin -->\n", "<!-- chaos: end -->\n"
+BEGIN, END = "<!-- chaos:begin -->\n", "<!-- chaos:end -->\n"
 
 DONE = ("kills", "stops", "cuts", "full", "moved", "damaged")
 WRONG: tuple[Wrong, ...] = ("lost", "doubled", "misplaced")
@@ -47,4 +47,4 @@ def write(results: list[tuple[AnyScenario, Result]], command: str, when: str) ->
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     made = f"`{command}`, {when}:\n\n{table(results)}"
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}{made}{END}{after}")

@@ -45,6 +45,10 @@ class Scenario:
     def needs(self) -> set[Need]:
         return {NEEDS[action] for action in self.actions if action in NEEDS}
 
+    @property
+    def label(self) -> str:
+        return _label(self.name, self.durability, self.replicas)
+
     def run(self, folder: Path, seed: int) -> Result:
         with world(folder, self.replicas, self.durability, seed, self.needs) as built:
             built.start_app()
@@ -60,7 +64,7 @@ class Scenario:
 def _finish(built: World) -> Findings:
     """A clean process delivers the rest; then everything is compared."""
     drained = built.drain()
-    findings = check(Evidence.gather(built.folder, built.durability, drained), built.replicas)
+    findings = check(Evidence.gather(built.folder, built.durability, drained), built.readers())
     if not (drained.flushed and drained.closed):
         findings.add("unsettled", f"the clean process could not deliver everything: {drained}")
     left = sorted(path.name for path in built.journal.iterdir())
@@ -80,6 +84,10 @@ class Episodes:
     replicas: tuple[str, ...] = PEERS
     needs: frozenset[Need] = frozenset()
 
+    @property
+    def label(self) -> str:
+        return _label(self.name, self.durability, self.replicas)
+
     def run(self, folder: Path, seed: int) -> Result:
         result = Result()
         for number in range(self.rounds):
@@ -90,6 +98,11 @@ class Episodes:
 
 
 AnyScenario = Scenario | Episodes
+
+
+def _label(name: str, durability: str, replicas: tuple[str, ...]) -> str:
+    return f"{name}, {durability}, {'+'.join(replicas)}"
+
 
 KILLS: Weights = {actions.kill_app: 1}
 REPLICAS: Weights = {actions.kill_replica: 1}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +40,17 @@ BEGIN INSERT INTO trace (k, step) VALUES (new.k, new.step); END;
 COUNT = "UPDATE lane SET n = n + 1, h = (h * 31 + ?) % 1000003, k = ?, step = ? WHERE id = ?"
 LOG = "INSERT INTO log (k, step, v) VALUES (?, ?, ?)"
 FORBIDDEN = "forbidden"
+
+KINDS: Mapping[Kind, float] = {
+    "count": 40,
+    "log": 25,
+    "many": 10,
+    "transaction": 20,
+    "large": 0.6,
+    "rejected": 1,
+    "half rejected": 1,
+}
+"""How often each occurs."""
 
 Statement = tuple[str, tuple[Any, ...]]
 
@@ -91,10 +103,7 @@ class Spec:
 
 def choose(chance: random.Random) -> tuple[Kind, int]:
     """The kind and the size of the next write."""
-    kind: Kind = chance.choices(
-        ["count", "log", "many", "transaction", "large", "rejected", "half rejected"],
-        [40, 25, 10, 20, 0.6, 1, 1],
-    )[0]
+    kind = chance.choices([*KINDS], [*KINDS.values()])[0]
     sizes = {"log": (0, 20), "many": (1, 6), "transaction": (2, 9), "large": (50, 600)}
     low, high = sizes.get(kind, (0, 0))
     return kind, chance.randint(low, high)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from chaos import clock, disk, told
 from chaos.app import Settings
+from chaos.check import Read
 from chaos.drain import Drained
 from chaos.process import AppProcess, drain
 from chaos.work import PRIMARY, REPLICA
@@ -51,7 +52,7 @@ class World:
         return self.folder / "app.log"
 
     def settings(self) -> Settings:
-        ends = self.proxies or self.replicas
+        ends: Sequence[Proxy | ReplicaProcess] = self.proxies or self.replicas
         return Settings(
             folder=str(self.folder),
             journal=str(self.journal),
@@ -99,6 +100,10 @@ class World:
     def move_clock(self, seconds: float) -> None:
         clock.move(self.folder / CLOCK, seconds)
         self.done["moved"] += 1
+
+    def readers(self) -> dict[str, Read]:
+        """What the checker reads."""
+        return {replica.name: replica.client().rows for replica in self.replicas}
 
     def end(self) -> None:
         """Whatever happened, nothing of it runs on."""
