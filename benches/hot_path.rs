@@ -57,6 +57,7 @@ fn engine() -> Result<Engine, Box<dyn std::error::Error>> {
         on_reject: OnReject::DeadLetter,
         nondeterministic: OnNondeterministic::Warn,
         max_pending: unlimited,
+        journal: None,
         max_dead_letters: 1,
         connect_timeout: Duration::from_secs(600),
         request_timeout: Duration::from_secs(600),

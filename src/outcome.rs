@@ -62,7 +62,8 @@ impl Waiter {
 pub struct Settlement {
     /// The replicas that have no outcome yet.
     open: AtomicU64,
-    state: Mutex<State>,
+    /// Made when there is something to keep: most writes wait for their first outcome, with nobody waiting for them.
+    state: Mutex<Option<Box<State>>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,47 +92,51 @@ impl Settlement {
     /// Records an outcome. The first one of a replica stands: a second is ignored and answered with `false`.
     pub fn settle(&self, outcome: Outcome) -> bool {
         let bit = 1 << outcome.replica;
-        let mut state = self.state();
+        let mut guard = self.state();
         if self.open.load(Ordering::Relaxed) & bit == 0 {
             return false;
         }
+        let state = guard.get_or_insert_default();
         state.outcomes.push(outcome);
         let settled = self.open.fetch_and(!bit, Ordering::Release) == bit;
         let waiters = if settled { std::mem::take(&mut state.waiters) } else { Vec::new() };
-        drop(state);
+        drop(guard);
         waiters.into_iter().for_each(Waiter::wake);
         true
     }
 
     /// The outcomes so far, in the order of the replicas.
     pub fn outcomes(&self) -> Vec<Outcome> {
-        let mut outcomes = self.state().outcomes.clone();
+        let mut outcomes = self.state().as_ref().map(|state| state.outcomes.clone()).unwrap_or_default();
         outcomes.sort_by_key(|outcome| outcome.replica);
         outcomes
     }
 
     /// Says that this process will record no further outcome, and wakes who waits for one.
     pub fn abandon(&self) {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = guard.get_or_insert_default();
         state.abandoned = true;
         let waiters = std::mem::take(&mut state.waiters);
-        drop(state);
+        drop(guard);
         waiters.into_iter().for_each(Waiter::wake);
     }
 
     /// Whether it waits for outcomes that this process will not record.
     pub fn is_abandoned(&self) -> bool {
-        let state = self.state();
-        state.abandoned && !self.is_settled()
+        let abandoned = self.state().as_ref().is_some_and(|state| state.abandoned);
+        abandoned && !self.is_settled()
     }
 
     /// Has `waiter` woken once everything is settled. `false` when nothing will wake it: it is, or was abandoned.
     pub fn wait(&self, waiter: Waiter) -> bool {
-        let mut state = self.state();
+        let mut guard = self.state();
         // Under the lock, because the last outcome takes the waiters under it.
-        if self.is_settled() || state.abandoned {
+        let abandoned = guard.as_ref().is_some_and(|state| state.abandoned);
+        if self.is_settled() || abandoned {
             return false;
         }
+        let state = guard.get_or_insert_default();
         let same = |other: &Waiter| match (other, &waiter) {
             (Waiter::Thread(a), Waiter::Thread(b)) => a.id() == b.id(),
             (Waiter::Task(a), Waiter::Task(b)) => a.will_wake(b),
@@ -143,7 +148,7 @@ impl Settlement {
         true
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

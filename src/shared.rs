@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     config::Config,
     error::Error,
-    journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending},
+    journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending, letters_left},
     replica::Status,
     source::Source,
     sql::ReplicaSet,
@@ -235,7 +235,9 @@ impl Shared {
         for disk in
             self.adopted.iter().filter_map(|source| source.journal.disk()).filter(|disk| disk.is_open())
         {
-            disk.move_letters(own).map_err(|error| disk.error(&error))?;
+            if let Err(error) = disk.move_letters(own) {
+                self.log(Level::Error, letters_left(disk.path(), &error));
+            }
         }
         own.letters().map_err(|error| own.error(&error))
     }

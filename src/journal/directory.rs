@@ -48,7 +48,9 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
     let letters = own.journal.disk();
     for source in &adopted {
         if let (Some(from), Some(to)) = (source.journal.disk(), letters) {
-            from.move_letters(to).map_err(|error| directory.error(from.path(), &error))?;
+            if let Err(error) = from.move_letters(to) {
+                told.push((Level::Error, letters_left(from.path(), &error)));
+            }
             from.rest();
         }
     }
@@ -225,6 +227,11 @@ impl Directory<'_> {
         let disk = Disk::new(path, self.settings.durability, Arc::clone(&self.names), last, store, lock);
         Source::new(origin, Journal::on_disk(self.config.limits(), disk, last, lag, positions), cursors)
     }
+}
+
+/// What to say of rejected writes that cannot be read.
+pub fn letters_left(path: &Path, error: &StoreError) -> String {
+    format!("the rejected writes in the journal {} stay there: {error}", path.display())
 }
 
 fn renamed(store: &Store) -> String {

@@ -233,7 +233,26 @@ impl Disk {
     }
 
     pub(super) fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
-        !self.is_resting() && self.check(self.with(|store| store.save_cursor(usize::from(replica), cursor)))
+        if self.is_resting() {
+            return false;
+        }
+        let mut access = self.store();
+        self.put_letters(&mut access)
+            && self.check(access.with(|store| store.save_cursor(usize::from(replica), cursor)))
+    }
+
+    /// Puts dead letters into the file that could not be put there when they were written. Before any position that is past
+    /// them: a write that is neither pending nor a dead letter is lost. Whether none is left.
+    fn put_letters(&self, access: &mut Access<'_>) -> bool {
+        let letters = self.failure().letters.clone();
+        if letters.is_empty() {
+            return true;
+        }
+        let done = self.check(access.with(|store| store.insert_letters(&letters)));
+        if done {
+            self.failure().letters.clear();
+        }
+        done
     }
 
     /// Removes a group of writes that every replica is past. Whether there may be more.
@@ -265,8 +284,10 @@ impl Disk {
 
     /// Keeps a rejected write, together with how far its replica is then. In memory while the disk fails.
     pub fn bury(&self, letter: DeadLetter, replica: u8, cursor: &Cursor) {
-        let result = self.with(|store| store.bury(&letter, usize::from(replica), cursor));
-        if !self.check(result) {
+        let mut access = self.store();
+        let done = self.put_letters(&mut access)
+            && self.check(access.with(|store| store.bury(&letter, usize::from(replica), cursor)));
+        if !done {
             self.failure().letters.push(letter);
         }
     }
@@ -279,16 +300,10 @@ impl Disk {
         }
         // Held throughout, so that no letter is replayed meanwhile.
         let mut access = self.store();
-        let letters = self.failure().letters.clone();
         let last = self.saved().min(queue.last());
-        let result = access.with(|store| {
-            store.insert_letters(&letters)?;
-            store.skip_to(last)
-        });
-        if !self.check(result) {
+        if !self.put_letters(&mut access) || !self.check(access.with(|store| store.skip_to(last))) {
             return true;
         }
-        self.failure().letters.clear();
         self.works();
         false
     }

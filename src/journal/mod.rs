@@ -20,7 +20,7 @@ mod writer;
 use std::{sync::Arc, time::Instant};
 
 pub use cursor::{Cursor, Issued, State, Stopped};
-pub use directory::{Opened, open};
+pub use directory::{Opened, letters_left, open};
 pub use disk::Disk;
 pub use letter::{DeadLetter, LetterKey};
 pub use letters::Letters;
@@ -110,25 +110,37 @@ impl Journal {
         replica: u8,
         mut take: impl FnMut(&Arc<Write>) -> bool,
     ) -> Result<u64, Reason> {
-        let (mut at, mut passed) = (position, position);
+        let (mut at, mut first) = (position, None);
         loop {
-            let before = match self.queue.read_after(at, replica, &mut take) {
-                Read::Done(end) => return Ok(if passed == at { end } else { passed }),
-                Read::Filed(before) => before,
-            };
-            let writes = match self.read_file(at, before) {
-                Ok(writes) => writes,
+            let (writes, seen) = match self.read_part(at, replica) {
+                Ok(part) => part,
                 // What is in front of the damage is good.
-                Err(_) if at > position => return Ok(passed),
+                Err(_) if at > position => break,
                 Err(reason) => return Err(reason),
             };
-            for write in writes {
-                at = write.seq;
-                if write.settlement.open() & (1 << replica) == 0 {
-                    passed = if passed + 1 == at { at } else { passed };
-                } else if !take(&write) {
-                    return Ok(passed);
+            for write in &writes {
+                first = first.or(Some(write.seq));
+                if !take(write) {
+                    return Ok(first.map_or(seen, |first| first - 1));
                 }
+            }
+            if seen == at {
+                break;
+            }
+            at = seen;
+        }
+        Ok(first.map_or(at, |first| first - 1))
+    }
+
+    /// The next writes that are open for `replica`, and the number of the last one looked at.
+    fn read_part(&self, position: u64, replica: u8) -> Result<(Vec<Arc<Write>>, u64), Reason> {
+        match self.queue.read_after(position, replica) {
+            Read::Part(writes, seen) => Ok((writes, seen)),
+            Read::Filed(before) => {
+                let mut writes = self.read_file(position, before)?;
+                let seen = writes.last().map_or(position, |write| write.seq);
+                writes.retain(|write| write.settlement.open() & (1 << replica) != 0);
+                Ok((writes, seen))
             }
         }
     }
@@ -160,19 +172,11 @@ impl Journal {
 
     /// When the oldest write was handed over that `replica` has no outcome for.
     pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
-        let mut oldest = None;
         let position = self.queue.position(replica);
-        let read = self.queue.read_after(position, replica, |write| {
-            oldest = Some(write.submitted);
-            false
-        });
-        match read {
-            Read::Filed(_) => {
-                let disk = self.disk.as_ref()?;
-                disk.with(|store| store.oldest_for(usize::from(replica), position)).ok().flatten()
-            }
-            Read::Done(_) => oldest,
-        }
+        self.queue.oldest_open(replica).or_else(|| {
+            let disk = self.disk.as_ref()?;
+            disk.with(|store| store.oldest_for(usize::from(replica), position)).ok().flatten()
+        })
     }
 
     /// Keeps how far `replica` is, before something is sent that depends on it. Whether that worked.

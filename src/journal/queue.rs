@@ -97,6 +97,8 @@ struct Inner {
     /// The replicas that take writes; the others are detached.
     attached: ReplicaSet,
     closed: bool,
+    /// Every write up to this one has its outcome, for each replica.
+    positions: Vec<u64>,
     /// With a file: what is in it.
     filed: Option<Filed>,
 }
@@ -106,8 +108,6 @@ struct Inner {
 struct Filed {
     /// The last write that is in the file.
     saved: u64,
-    /// Every write up to this one has its outcome, for each replica.
-    positions: Vec<u64>,
     /// Writes that are not in the queue but that somebody holds: their outcomes have to reach the same object.
     held: HashMap<u64, Weak<Write>>,
     /// How many there may be before the dead among them are removed.
@@ -125,13 +125,16 @@ pub struct Appended {
     pub full: ReplicaSet,
 }
 
-/// Where a read stopped that found nothing more in memory.
+/// A part of the queue.
 pub enum Read {
-    /// Everything up to here is none of the replica's business, or was taken.
-    Done(u64),
+    /// The writes that are open for the replica, and the number of the last write looked at.
+    Part(Vec<Arc<Write>>, u64),
     /// The next writes are only in the file, up to the one before this number.
     Filed(u64),
 }
+
+/// How many writes are looked at in one go: who appends waits no longer than that takes.
+const PART: usize = 256;
 
 impl Queue {
     /// An empty one for as many replicas as `limits` names.
@@ -144,6 +147,7 @@ impl Queue {
             lag: vec![Pending::default(); replicas],
             attached: (0..replicas).map(|i| 1 << i).sum(),
             closed: false,
+            positions: vec![0; replicas],
             filed: None,
         };
         Self { limits, sendable: AtomicU64::new(u64::MAX), inner: Mutex::new(inner) }
@@ -157,7 +161,8 @@ impl Queue {
         let inner = queue.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         inner.first = last + 1;
         inner.lag = lag;
-        inner.filed = Some(Filed { saved: last, positions, held: HashMap::new(), max_held: 1_024 });
+        inner.positions = positions;
+        inner.filed = Some(Filed { saved: last, held: HashMap::new(), max_held: 1_024 });
         queue
     }
 
@@ -201,51 +206,46 @@ impl Queue {
         )
     }
 
-    /// The next writes for `replica` after number `position`, as long as `take` accepts them. What it ends with is the
-    /// number of the last write looked at and passed over, or `position`: everything up to there that comes before the
-    /// first write taken does not concern the replica.
-    pub fn read_after(&self, position: u64, replica: u8, mut take: impl FnMut(&Arc<Write>) -> bool) -> Read {
+    /// A part of what comes after number `position` and may be sent.
+    pub fn read_after(&self, position: u64, replica: u8) -> Read {
         let inner = self.inner();
         if inner.filed.is_some() && position + 1 < inner.first {
             return Read::Filed(inner.first);
         }
         let sendable = self.sendable.load(Ordering::Acquire);
         // What is gone from the front is settled everywhere.
-        let mut passed = position.max(inner.first - 1);
+        let mut seen = position.max(inner.first - 1);
         let start = position.saturating_add(1).saturating_sub(inner.first) as usize;
-        for write in inner.writes.range(start.min(inner.writes.len())..) {
+        let mut open = Vec::new();
+        for write in inner.writes.range(start.min(inner.writes.len())..).take(PART) {
             if write.seq > sendable {
                 break;
             }
+            seen = write.seq;
             if write.settlement.open() & (1 << replica) != 0 {
-                if !take(write) {
-                    break;
-                }
-            } else if passed + 1 == write.seq {
-                passed = write.seq;
+                open.push(Arc::clone(write));
             }
         }
-        Read::Done(passed)
+        Read::Part(open, seen)
     }
 
     /// The one object for a write that was read from the file: the outcomes of all replicas go there.
     pub fn share(&self, write: Write) -> Arc<Write> {
         let mut inner = self.inner();
+        let open = write.settlement.open() & inner.open_in_file(write.seq);
         let Some(filed) = &mut inner.filed else { return Arc::new(write) };
         if let Some(known) = filed.held.get(&write.seq).and_then(Weak::upgrade) {
             return known;
         }
         // Since it was read, a replica may have got past it.
-        let write =
-            Write { settlement: Settlement::new(write.settlement.open() & filed.open(write.seq)), ..write };
-        let write = Arc::new(write);
+        let write = Arc::new(Write { settlement: Settlement::new(open), ..write });
         filed.hold(&write);
         write
     }
 
     /// The replicas that have no outcome for a write that is only in the file.
     pub fn open_in_file(&self, seq: u64) -> ReplicaSet {
-        self.inner().filed.as_ref().map_or(0, |filed| filed.open(seq))
+        self.inner().open_in_file(seq)
     }
 
     /// The newest write that is open for `replica`, among those in memory.
@@ -257,6 +257,17 @@ impl Queue {
         } else {
             inner.writes.iter().rev().find(open).cloned()
         }
+    }
+
+    /// When the oldest write was handed over that is open for `replica`. `None` where it is only in the file.
+    pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
+        let inner = self.inner();
+        if inner.filed.is_some() && inner.positions[usize::from(replica)] + 1 < inner.first {
+            return None;
+        }
+        let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
+        let start = (inner.positions[usize::from(replica)] + 1).saturating_sub(inner.first) as usize;
+        inner.writes.range(start.min(inner.writes.len())..).find(open).map(|write| write.submitted)
     }
 
     /// Whether there is something to send, or to pass over, after number `position`.
@@ -296,15 +307,13 @@ impl Queue {
 
     /// Every write up to this one has its outcome on `replica`, as far as is known without looking.
     pub fn position(&self, replica: u8) -> u64 {
-        let inner = self.inner();
-        inner.filed.as_ref().map_or(inner.first - 1, |filed| filed.positions[usize::from(replica)])
+        self.inner().positions[usize::from(replica)]
     }
 
     /// Every write up to this one has its outcome on every replica.
     pub fn floor(&self) -> u64 {
         let inner = self.inner();
-        let positions = inner.filed.iter().flat_map(|filed| filed.positions.iter().copied());
-        positions.min().unwrap_or(0).min(inner.last())
+        inner.positions.iter().copied().min().unwrap_or(0).min(inner.last())
     }
 
     /// Lets go what cannot be put into the file: it is sent from memory.
@@ -314,10 +323,7 @@ impl Queue {
 
     /// Notes that `replica` has an outcome for everything up to number `position`.
     pub fn acknowledge(&self, replica: u8, position: u64) {
-        let mut inner = self.inner();
-        if let Some(filed) = &mut inner.filed {
-            filed.positions[usize::from(replica)] = position;
-        }
+        self.inner().positions[usize::from(replica)] = position;
     }
 
     /// Records outcomes and drops what is settled everywhere. Both under the lock, so that who was waiting for an outcome
@@ -394,12 +400,14 @@ impl Queue {
     /// What is in the journal. With a file, its bytes are those that the replica furthest behind waits for.
     pub fn total(&self) -> Pending {
         let inner = self.inner();
-        let Some(filed) = &inner.filed else { return inner.total };
+        if inner.filed.is_none() {
+            return inner.total;
+        }
         let behind = |(lag, position): (&Pending, &u64)| {
             if lag.writes == 0 { 0 } else { inner.last().saturating_sub(*position) as usize }
         };
         Pending {
-            writes: inner.lag.iter().zip(&filed.positions).map(behind).max().unwrap_or(0),
+            writes: inner.lag.iter().zip(&inner.positions).map(behind).max().unwrap_or(0),
             bytes: inner.lag.iter().map(|lag| lag.bytes).max().unwrap_or(0),
         }
     }
@@ -450,6 +458,10 @@ impl Inner {
         most.map_or(0, |replica| 1 << replica)
     }
 
+    fn open_in_file(&self, seq: u64) -> ReplicaSet {
+        replicas_with(&self.positions, |&position| position < seq)
+    }
+
     fn last(&self) -> u64 {
         self.first + self.writes.len() as u64 - 1
     }
@@ -489,10 +501,6 @@ impl Inner {
 }
 
 impl Filed {
-    fn open(&self, seq: u64) -> ReplicaSet {
-        replicas_with(&self.positions, |&position| position < seq)
-    }
-
     fn hold(&mut self, write: &Arc<Write>) {
         self.held.insert(write.seq, Arc::downgrade(write));
         if self.held.len() > self.max_held {

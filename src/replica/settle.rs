@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use super::{
@@ -27,9 +27,10 @@ impl Task {
         let partial = self.delivery.step > 0;
         let applied = self.writes_through(row.seq);
         let changes = applied_changes(&row.changes).chain(std::iter::repeat(None));
+        let now = Instant::now();
         let outcome = |(at, (write, changes)): (usize, (Arc<Write>, Option<i64>))| {
             let changes = changes.filter(|_| at > 0 || !partial);
-            let outcome = self.fulfilled(&write, changes);
+            let outcome = self.fulfilled(&write, changes, now);
             (write, outcome)
         };
         let outcomes: Vec<_> = applied.into_iter().zip(changes).enumerate().map(outcome).collect();
@@ -69,7 +70,7 @@ impl Task {
         next
     }
 
-    fn fulfilled(&self, write: &Write, changes: Option<i64>) -> Outcome {
+    fn fulfilled(&self, write: &Write, changes: Option<i64>, now: Instant) -> Outcome {
         // A replica that filters some statements of the write out has not changed all its rows.
         let whole = write.statements_for(self.replica).count() == write.body.statements().len();
         let differs_from = match (write.expected.filter(|_| whole), changes) {
@@ -79,7 +80,7 @@ impl Task {
         if let (Some(expected), Some(changes)) = (differs_from, changes) {
             self.tell_difference(write, expected, changes);
         }
-        self.outcome(write, outcome::Status::Fulfilled { changes, differs_from })
+        self.outcome(write, outcome::Status::Fulfilled { changes, differs_from }, now)
     }
 
     fn tell_difference(&self, write: &Write, expected: i64, changes: i64) {
@@ -98,9 +99,10 @@ impl Task {
         }
     }
 
-    fn outcome(&self, write: &Write, status: outcome::Status) -> Outcome {
+    fn outcome(&self, write: &Write, status: outcome::Status, now: Instant) -> Outcome {
         let attempts = self.delivery.attempts(write.seq);
-        Outcome { replica: self.replica, status, attempts, latency: write.submitted.elapsed() }
+        let latency = now.saturating_duration_since(write.submitted);
+        Outcome { replica: self.replica, status, attempts, latency }
     }
 
     pub(super) fn reject_unsendable(&mut self, write: Arc<Write>) {
@@ -157,7 +159,7 @@ impl Task {
         let status = self.status();
         status.diverged.store(true, Ordering::Relaxed);
         Status::count(&status.rejected, 1);
-        let outcome = self.outcome(&write, outcome::Status::Rejected(reason.clone()));
+        let outcome = self.outcome(&write, outcome::Status::Rejected(reason.clone()), Instant::now());
         let letter = self.letter(&write, reason, outcome.attempts);
         self.delivery.width = MAX_BATCH_WRITES;
         self.delivery.step = 0;

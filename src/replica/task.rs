@@ -11,7 +11,7 @@ use super::{
     status::{Activity, Status},
 };
 use crate::{
-    journal::{Cursor, Stopped},
+    journal::{Cursor, Stopped, letters_left},
     reason::Reason,
     shared::{Level, Shared},
     source::Source,
@@ -156,7 +156,7 @@ impl Task {
         match disk.move_letters(own) {
             Ok(()) => drop(disk.end()),
             // It is found again by the next process.
-            Err(error) => self.log(Level::Error, disk.error(&error).to_string()),
+            Err(error) => self.log(Level::Error, letters_left(disk.path(), &error)),
         }
     }
 
