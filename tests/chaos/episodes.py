@@ -7,12 +7,18 @@ or a replica that counts as diverged.
 
 from __future__ import annotations
 
+import signal
+from collections import Counter
 from pathlib import Path
 
+from chaos import replay
 from chaos.check import Evidence, Findings, Wrong, check
 from chaos.damage import DAMAGES
 from chaos.drain import Drained
+from chaos.process import AppProcess
 from chaos.world import World, world
+
+LETTERS = 200
 
 FORGIVEN: tuple[Wrong, ...] = ("lost", "copies")
 PEERS = ("peer", "peer")
@@ -48,6 +54,46 @@ def killed_with_full_disk(
         built.empty_disk()
         (journal,) = built.journal.glob("*.journal")
         return built, _judge(built, journal)
+
+
+def letters_replayed(folder: Path, durability: str, seed: int, _: int) -> tuple[World, Findings]:
+    """Dead letters are replayed by a process that is killed again and again."""
+    with world(folder, PEERS, durability, seed) as built:
+        _replay(built, LETTERS).wait()
+        for replica in built.replicas:
+            replica.client().run(replay.SCHEMA)
+        for _ in range(built.chance.randint(2, 5)):
+            process = _replay(built, 0)
+            built.let_run(0.0, 0.1)
+            # Now and then it has replayed all there is before.
+            built.done["kills"] += process.end() == -signal.SIGKILL
+        _replay(built, 0).wait()
+        findings = Findings(LETTERS)
+        for replica in built.replicas:
+            found = [k for (k,) in replica.client().rows("SELECT k FROM later ORDER BY n")]
+            _compare(found, replica.name, findings)
+        if list(built.journal.iterdir()):
+            findings.add("unsettled", "the journal is not empty")
+        return built, findings
+
+
+def _replay(built: World, letters: int) -> AppProcess:
+    built.runs += 1
+    process = AppProcess(
+        built.settings(), built.log, built.environment, "chaos.replay", str(letters)
+    )
+    process.wait_ready()
+    return process
+
+
+def _compare(found: list[int], name: str, findings: Findings) -> None:
+    for k, count in (Counter(range(LETTERS)) | Counter(found)).items():
+        if count > 1:
+            findings.add("doubled", f"{name}: letter {k} was applied {count} times")
+        elif k not in found:
+            findings.add("lost", f"{name}: letter {k}")
+    if found != sorted(found):
+        findings.add("misplaced", f"{name}: {found}")
 
 
 def _judge(built: World, journal: Path) -> Findings:

@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import matplotlib
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot
-from matplotlib.axes import Axes
-
+from bench.charts import OTHERS, OURS, RATE, STYLE, save
 from chaos.soak import Story
+from chaos.soak_app import Sample
 
-PAPER, INK, GRID, DOWN = "#ffffff", "#24292f", "#d0d7de", "#f3d9d5"
-"""Its own paper, so that it reads the same on a dark page."""
-MEMORY, BEHIND, FILE = "#0550ae", "#bc4c00", "#57606a"
+DOWN = "#f3d9d5"
 MIB = 2**20
 
 
 def draw(story: Story, path: Path) -> None:
     """Write a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
-    with pyplot.rc_context({**settings, "font.size": 10}):
-        figure, (above, middle, below) = pyplot.subplots(
-            3, 1, sharex=True, figsize=(8, 6.2), facecolor=PAPER, layout="constrained"
+    flapping = list(story.samples[0].behind)[-1]
+    with mpl.rc_context(STYLE):
+        figure, (above, middle, below) = plt.subplots(
+            3, 1, sharex=True, figsize=(8, 6.4), layout="constrained"
         )
-        seconds = [sample.seconds for sample in story.samples]
-        flapping = list(story.samples[0].behind)[-1]
-        behind = [sample.behind[flapping] / 1_000 for sample in story.samples]
-        _plot(above, seconds, [s.memory / MIB for s in story.samples], MEMORY)
-        above.set_title("memory of the application (MiB)", loc="left", fontsize=10)
-        _plot(middle, seconds, behind, BEHIND)
-        middle.set_title("writes the flapping replica lacks (thousands)", loc="left", fontsize=10)
-        _plot(below, seconds, [s.journal / MIB for s in story.samples], FILE)
-        below.set_title("the journal's files (MiB)", loc="left", fontsize=10)
-        below.set_xlabel("seconds; red: that replica is killed and down")
-        for axes in (above, middle, below):
-            for begin, end in story.down:
-                axes.axvspan(begin, end, color=DOWN, linewidth=0)
-        figure.suptitle(_title(story), fontsize=11)
-        figure.savefig(path, dpi=120)
-        pyplot.close(figure)
+        _plot(above, story, lambda sample: sample.memory / MIB, OURS)
+        above.set_title("memory of the application, MiB", loc="left")
+        _plot(middle, story, lambda sample: sample.behind[flapping] / 1_000, RATE)
+        middle.set_title("writes the flapping replica lacks, thousands", loc="left")
+        _plot(below, story, lambda sample: sample.journal / MIB, OTHERS)
+        below.set_title("the journal's files, MiB", loc="left")
+        below.set_xlabel("seconds (red: that replica is dead)")
+        figure.suptitle(_title(story), fontweight="bold")
+        save(figure, path)
 
 
 def _title(story: Story) -> str:
@@ -53,11 +44,11 @@ def _title(story: Story) -> str:
     )
 
 
-def _plot(axes: Axes, x: list[float], y: list[float], color: str) -> None:
-    axes.set_facecolor(PAPER)
-    axes.plot(x, y, color=color, linewidth=1.4)
+def _plot(axes: Any, story: Story, value: Callable[[Sample], float], color: str) -> None:
+    x = [sample.seconds for sample in story.samples]
+    axes.plot(x, [value(sample) for sample in story.samples], color=color, linewidth=1.4)
+    for begin, end in story.down:
+        axes.axvspan(begin, end, color=DOWN, linewidth=0)
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
-    axes.grid(axis="y", color=GRID, linewidth=0.6)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.grid(axis="y")

@@ -16,14 +16,20 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 class AppProcess:
-    """One run of `chaos.app`; its log is `log`."""
+    """One run of `chaos.app`, or of another module; its log is `log`."""
 
-    def __init__(self, settings: Settings, log: Path, environment: Mapping[str, str]) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        log: Path,
+        environment: Mapping[str, str],
+        module: str = "chaos.app",
+        *more: str,
+    ) -> None:
         self._log = log
         with log.open("a") as file:
             self._process = subprocess.Popen(
-                _command("chaos.app", settings),
+                [*_command(module, settings), *more],
                 env=python_environment(environment),
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -41,15 +47,21 @@ class AppProcess:
 
     def kill(self) -> None:
         """SIGKILL, and wait for its end. It must not have ended before."""
-        self.end()
-        status = self._process.returncode
+        status = self.end()
         assert status == -signal.SIGKILL, f"it ended with {status}:\n{tail(self._log)}"
 
-    def end(self) -> None:
+    def wait(self) -> None:
+        """Until it ends by itself, as it should."""
+        self._process.wait(3 * DRAIN_SECONDS)
+        status = self.end()
+        assert status == 0, f"it ended with {status}:\n{tail(self._log)}"
+
+    def end(self) -> int:
+        """SIGKILL if it still runs; its exit status."""
         self._process.kill()
-        self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        return self._process.wait()
 
 
 def drain(settings: Settings, log: Path, environment: Mapping[str, str]) -> Drained:

@@ -147,6 +147,8 @@ LONG: tuple[AnyScenario, ...] = (
     Scenario("everything", "async", BOTH, ALL, 20),
     Scenario("everything", "process", BOTH, ALL, 20),
     Scenario("everything", "disk", BOTH, ALL, 20),
+    Episodes("dead letters replayed", "async", episodes.letters_replayed, 8),
+    Episodes("dead letters replayed", "disk", episodes.letters_replayed, 4),
     Episodes("journal damaged", "process", episodes.damaged, 40),
     Episodes(
         "killed with a full disk",
@@ -162,10 +164,11 @@ SHORT: tuple[AnyScenario, ...] = (
     Scenario("both killed at once", "process", PEERS, BOTH_KILLED, 2),
     Scenario("the app killed, a replica down", "disk", PEERS, DOWN, 2),
     Scenario("stopped", "process", PEERS, STOPS, 3),
-    Scenario("network cut", "async", PEERS, CUTS, 3),
+    Scenario("network cut", "async", PEERS, CUTS, 2),
     Scenario("journal's disk full", "process", PEERS, FULL, 2),
     Scenario("clock moved", "process", PEERS, CLOCK, 3),
     Episodes("journal damaged", "process", episodes.damaged, 10),
+    Episodes("dead letters replayed", "async", episodes.letters_replayed, 1),
 )
 
 
