@@ -29,10 +29,10 @@ def damaged(folder: Path, durability: str, seed: int, number: int) -> tuple[Worl
     damage = DAMAGES[number % len(DAMAGES)]
     with world(folder, PEERS, durability, seed) as built:
         built.start_app()
-        built.let_run(0.1, 0.4)
+        built.let_run(0.05, 0.3)
         behind = built.chance.choice(built.replicas)
         built.kill_replica(behind)
-        built.let_run(0.1, 0.4)
+        built.let_run(0.05, 0.3)
         built.kill_app()
         (journal,) = built.journal.glob("*.journal")
         damage(journal, built.chance)

@@ -10,6 +10,7 @@ from pathlib import Path
 from chaos import actions, clock, disk, episodes
 from chaos.actions import NEEDS, Action
 from chaos.check import Evidence, Findings, check
+from chaos.drain import STOPPED
 from chaos.world import Need, World, world
 from support import workerd
 
@@ -66,7 +67,10 @@ def _finish(built: World) -> Findings:
     drained = built.drain()
     findings = check(Evidence.gather(built.folder, built.durability, drained), built.readers())
     if not (drained.flushed and drained.closed):
-        findings.add("unsettled", f"the clean process could not deliver everything: {drained}")
+        findings.add("unsettled", "the clean process could not deliver everything")
+    for name, state in drained.states.items():
+        if state in STOPPED:
+            findings.add("unsettled", f"{name} is {state}")
     left = sorted(path.name for path in built.journal.iterdir())
     if left:
         findings.add("unsettled", f"the journal is not empty: {left}")
