@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from chaos import told
-from chaos.check import Evidence, Findings, Read, check, late, reader
+from chaos import episodes, told
+from chaos.check import Read, check, late, reader
+from chaos.damage import DAMAGES
+from chaos.evidence import Evidence
+from chaos.findings import Findings
 from chaos.scenarios import LONG, PEERS, SHORT, AnyScenario, missing
 from chaos.soak import soak
 from chaos.told import Handed
@@ -32,6 +35,13 @@ def test_nothing_is_lost_doubled_or_out_of_order(scenario: AnyScenario, tmp_path
     findings = scenario.run(tmp_path / "world", SEED).findings
     assert not findings.wrong, "\n".join(findings.examples)
     assert findings.committed > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(DAMAGES)), ids=[one.__name__ for one in DAMAGES])
+def test_what_a_damaged_journal_loses_is_told(number: int, tmp_path: Path) -> None:
+    _, findings = episodes.damaged(tmp_path / "world", "process", SEED, number)
+    assert not findings.wrong, "\n".join(findings.examples)
 
 
 def test_every_label_is_there_once_so_that_a_failure_can_be_run_again() -> None:

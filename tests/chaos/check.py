@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from chaos import told
-from chaos.drain import Drained
-from chaos.told import Handed, Known
-from chaos.work import LANES, Spec, model, specs
+from chaos.evidence import Evidence
+from chaos.findings import Findings, Wrong
+from chaos.told import Handed
+from chaos.work import LANES, model
 
 Row = tuple[Any, ...]
 Read = Callable[[str], list[Row]]
 PAGE_ROWS = 1_000
-
-LATE_SECONDS = 0.5
-"""The journal's thread commits within 10 ms; more is the machine's load."""
-RAN_SECONDS = 0.2
-"""A process that notes nothing for longer was stopped, or had nothing to do."""
-
-Wrong = Literal[
-    "lost", "doubled", "misplaced", "outcome", "rows", "copies", "unsettled", "late", "broken"
-]
-"""In `copies` two replicas differ; in `rows` one differs from what ran on it, or the primary."""
 
 LANE = "SELECT id, n, h, k, step FROM lane ORDER BY id"
 TRACE = "SELECT n, k, step FROM trace WHERE n > {after} ORDER BY n LIMIT {limit}"
@@ -37,60 +25,10 @@ LOG = (
     " ORDER BY n LIMIT {limit}"
 )
 
-
-@dataclass
-class Findings:
-    """What is wrong, by kind, with examples."""
-
-    committed: int = 0
-    unsaved: int = 0
-    """Lost with their process, which had said that they were not in the journal yet."""
-    told: int = 0
-    """Missing with a word: the journal was damaged, and the user was told."""
-    wrong: Counter[Wrong] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, kind: Wrong, what: str) -> None:
-        self.wrong[kind] += 1
-        if self.wrong[kind] <= 3:
-            self.examples.append(f"{kind}: {what}")
-
-    def add_all(self, other: Findings) -> None:
-        self.committed += other.committed
-        self.unsaved += other.unsaved
-        self.told += other.told
-        self.wrong += other.wrong
-        self.examples += other.examples
-
-
-@dataclass
-class Evidence:
-    """What the application did and was told."""
-
-    primary: Path
-    committed: dict[int, Spec]
-    handed: dict[int, Handed]
-    known: list[Known]
-    promised: dict[str, int]
-    """By origin: its writes up to this one must not be lost."""
-    letters: set[tuple[str, str, int]]
-
-    @classmethod
-    def gather(cls, folder: Path, durability: str, drained: Drained) -> Evidence:
-        primary = folder / "primary.db"
-        with closing(sqlite3.connect(primary)) as connection:
-            committed = specs(connection)
-        lines = list(told.read(folder / "told.jsonl"))
-        handed = {line.k: line for line in lines if isinstance(line, Handed)}
-        promised: dict[str, int] = defaultdict(int)
-        for line in handed.values():
-            promised[line.origin] = max(promised[line.origin], line.promised(durability))
-        known = [line for line in lines if isinstance(line, Known)]
-        return cls(primary, committed, handed, known, promised, set(drained.letters))
-
-    def has_letter(self, replica: str, k: int) -> bool:
-        handed = self.handed.get(k)
-        return handed is not None and (replica, handed.origin, handed.seq) in self.letters
+LATE_SECONDS = 0.5
+"""The journal's thread commits within 10 ms; more is the machine's load."""
+RAN_SECONDS = 0.2
+"""A process that notes nothing for longer was stopped, or had nothing to do."""
 
 
 def check(evidence: Evidence, replicas: Mapping[str, Read]) -> Findings:

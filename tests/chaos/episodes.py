@@ -12,9 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 from chaos import replay
-from chaos.check import Evidence, Findings, Wrong, check
+from chaos.check import check
 from chaos.damage import DAMAGES
 from chaos.drain import Drained
+from chaos.evidence import Evidence
+from chaos.findings import Findings, Wrong
 from chaos.process import AppProcess
 from chaos.world import World, world
 

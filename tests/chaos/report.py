@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chaos.check import Wrong
+from chaos.findings import Wrong
 from chaos.scenarios import AnyScenario, Result
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
