@@ -1,6 +1,7 @@
 //! The whole: takes writes in, runs a task for each replica, and ends within a deadline.
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     fmt,
     hash::BuildHasher,
@@ -521,14 +522,27 @@ fn render_statement(
 ) -> Result<SentStatement, String> {
     // Two rounds are enough: with literals this short, only the text itself can still be too long.
     const SHORT_LITERAL_BYTES: usize = 200;
-    let mut rendered = statement.template.render(parameters, MAX_LITERAL_BYTES)?;
+    let mut rendered = statement.template.render_into(SCRATCH.take(), parameters, MAX_LITERAL_BYTES)?;
     if rendered.sql.len() > MAX_STATEMENT_BYTES {
-        rendered = statement.template.render(parameters, SHORT_LITERAL_BYTES)?;
+        rendered = statement.template.render_into(rendered.sql, parameters, SHORT_LITERAL_BYTES)?;
     }
     let Rendered { sql, large } = rendered;
     let large = (!large.is_empty()).then(|| Box::new(large));
-    Ok(SentStatement { sql: sql.into(), large, targets: statement.targets })
+    let sent = SentStatement { sql: sql.as_str().into(), large, targets: statement.targets };
+    if sql.capacity() <= MAX_SCRATCH_BYTES {
+        SCRATCH.set(sql);
+    }
+    Ok(sent)
 }
+
+thread_local! {
+    /// Where a statement is rendered before its exact length is known: one that grew in place would keep more memory than
+    /// it needs for as long as it is pending. Taken and not borrowed, because a parameter's adapter may write, too.
+    static SCRATCH: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// A buffer that has become larger is let go.
+const MAX_SCRATCH_BYTES: usize = 1 << 16;
 
 /// Makes the draft of a write. Rejected ones keep the plan's targets, so that each replica tells.
 pub fn draft(

@@ -25,12 +25,15 @@ current: ContextVar[Scope | None] = ContextVar("afterquery_scope", default=None)
 """The scope of the request that is being handled."""
 
 
+def held(replicator: Replicator, transaction: Transaction) -> bool:
+    """Whether the current request keeps a committed transaction until it succeeds."""
+    scope = current.get()
+    return scope is not None and scope.hold(replicator, transaction)
+
+
 def submit(replicator: Replicator, transaction: Transaction) -> Replication | None:
     """Submit a committed transaction as one write, now or when the current request succeeds.
 
     Returns its handle; None when it holds nothing to replicate or when the scope keeps it.
     """
-    scope = current.get()
-    if scope is not None and scope.hold(replicator, transaction):
-        return None
-    return transaction.commit()
+    return None if held(replicator, transaction) else transaction.commit()

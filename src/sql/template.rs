@@ -114,8 +114,19 @@ impl Template {
     /// The statement with literals for its placeholders. Values whose literal is longer than `max_literal`
     /// bytes are set apart.
     pub fn render(&self, parameters: &dyn Parameters, max_literal: usize) -> Result<Rendered, String> {
-        let mut rendered = Rendered::default();
-        rendered.sql.reserve(self.text.len() + 24 * self.holes.len());
+        self.render_into(String::new(), parameters, max_literal)
+    }
+
+    /// The same in a buffer that was used before.
+    pub fn render_into(
+        &self,
+        mut buffer: String,
+        parameters: &dyn Parameters,
+        max_literal: usize,
+    ) -> Result<Rendered, String> {
+        buffer.clear();
+        buffer.reserve(self.text.len() + 24 * self.holes.len());
+        let mut rendered = Rendered { sql: buffer, large: Vec::new() };
         let mut from = 0;
         for hole in &self.holes {
             let (start, end) = (hole.start as usize, hole.end as usize);

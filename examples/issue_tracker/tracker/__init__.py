@@ -1,0 +1,1 @@
+"""A small issue tracker: users, projects, issues, comments and labels."""

@@ -1,0 +1,104 @@
+"""Where a write stands, and whether a replica has it: for reading one's own writes there.
+
+A replica keeps a row for each origin, `tmp_afterquery_watermark` (docs/design.md): the number of
+the last write applied. So anyone who may read there can tell whether a write has arrived.
+
+    query = http_query("https://replica.example.com", auth_token=token)
+    if wait_until_applied(Position.parse(response.headers["afterquery-position"]), query):
+        ...  # what was written is there
+
+A position is the text `origin:seq`; several, of several origins, are separated by commas.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["Position", "Query", "http_query", "is_applied", "wait_until_applied"]
+
+Query = Callable[[str], Sequence[Sequence[Any]]]
+"""Runs a SELECT on a replica and returns its rows."""
+
+_TABLE = "tmp_afterquery_watermark"
+_FORM = re.compile(r"([0-9a-fA-F-]{1,64}):([0-9]{1,18})")
+_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
+
+
+class Position(NamedTuple):
+    """A write: the journal that numbered it, and its number."""
+
+    origin: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.origin}:{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The position that `text` names. Raises `ValueError` when it names none."""
+        match = _FORM.fullmatch(text.strip())
+        if match is None:
+            raise ValueError("not a position: the form is origin:seq")
+        return cls(match[1], int(match[2]))
+
+    @classmethod
+    def parse_all(cls, text: str) -> list[Position]:
+        """The positions that `text` lists. Raises `ValueError` when one is none."""
+        return [cls.parse(part) for part in text.split(",")]
+
+
+def is_applied(position: Position, query: Query) -> bool:
+    """Whether the write, and all before it, are applied on the replica that `query` asks.
+
+    False also where the origin is not known there (yet, or any more: a clean end of the
+    application removes its row). Raises what `query` raises.
+    """
+    # Checked again: whoever makes one without `parse` must not put SQL into it.
+    origin, seq = Position.parse(str(position))
+    if not query(f"SELECT name FROM sqlite_master WHERE name = '{_TABLE}'"):
+        return False
+    rows = query(f"SELECT seq FROM {_TABLE} WHERE origin = '{origin}'")
+    return bool(rows) and int(rows[0][0]) >= seq
+
+
+def wait_until_applied(position: Position, query: Query, *, timeout: float = 5.0) -> bool:
+    """Wait at most `timeout` seconds until `is_applied`; returns whether it came to that.
+
+    It sleeps: in a coroutine, use `await asyncio.to_thread(wait_until_applied, ...)`. Raises what
+    `query` raises.
+    """
+    deadline = time.monotonic() + timeout
+    pause = _PAUSE
+    while not is_applied(position, query):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    return True
+
+
+def http_query(url: str, *, auth_token: str | None = None, timeout: float = 5.0) -> Query:
+    """A `Query` over StarbaseDB's protocol: POST `url`/query, as a reader with `auth_token`.
+
+    `timeout` is for one request, in seconds. What it returns raises `OSError` when the replica
+    does not answer or refuses.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("a replica's URL starts with http:// or https://")
+    headers = {"Content-Type": "application/json"}
+    if auth_token is not None:
+        headers["Authorization"] = f"Bearer {auth_token}"
+
+    def query(sql: str) -> list[tuple[Any, ...]]:
+        body = json.dumps({"sql": sql}).encode()
+        request = urllib.request.Request(url.rstrip("/") + "/query", body, headers)
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return [tuple(row.values()) for row in json.load(response)["result"]]
+
+    return query

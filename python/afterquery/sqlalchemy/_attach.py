@@ -1,0 +1,210 @@
+"""Puts followers onto the connections of an engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidRequestError
+
+from afterquery._errors import ConfigurationError
+from afterquery.sqlalchemy._driver import Driver
+from afterquery.sqlalchemy._follower import Follower, last
+from afterquery.sqlalchemy._guard import Guard
+from afterquery.sqlalchemy._statement import Rows, Statement
+from afterquery.sqlalchemy._targets import Target, engines_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect, ExecutionContext
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from afterquery import Replication, Replicator
+
+_KEY = "afterquery"
+_RANDOM = re.compile(r"\brandom(?:blob)?\s*\(", re.IGNORECASE)
+_attached: WeakSet[Engine] = WeakSet()
+
+
+def attach(target: Target, replicator: Replicator) -> Attached:
+    """Replicate what `target` commits from now on, each transaction as one write.
+
+    `target` is an engine, or a sessionmaker that has its engines already; all connections of an
+    engine are followed, whoever uses them. DDL is replicated where the replicator has `ddl=True`.
+
+    Raises `ConfigurationError`, a `ValueError`, for an engine that is not SQLite's or is attached
+    already, and for a sessionmaker without one; `TypeError` for anything else.
+    """
+    engines = engines_of(target)
+    for engine in engines:
+        if engine in _attached:
+            raise ConfigurationError(f"{engine!r} is attached already; detach() it first")
+    return Attached(engines, replicator)
+
+
+class Attached:
+    """An engine, or several, whose commits are replicated until `detach()`."""
+
+    def __init__(self, engines: list[Engine], replicator: Replicator) -> None:
+        self._replicator = replicator
+        self._guard = Guard()
+        self._undo: list[Callable[[], None]] = []
+        self._engines = engines
+        for engine in engines:
+            self._listen(engine)
+            self._follow_ends(engine)
+            _attached.add(engine)
+
+    @property
+    def errors(self) -> int:
+        """How often something was not replicated that should have been; the log says what."""
+        return self._guard.errors
+
+    @property
+    def last(self) -> Replication | None:
+        """The write of the last transaction that this thread or task committed.
+
+        None before the first one, where nothing was replicated, and as long as it is held back.
+        """
+        transaction = last.get()
+        return transaction.replication if transaction is not None else None
+
+    def detach(self) -> None:
+        """Follow nothing any more; what is open now is not replicated. Harmless when repeated."""
+        while self._undo:
+            self._undo.pop()()
+        for engine in self._engines:
+            _attached.discard(engine)
+
+    def _listen(self, engine: Engine) -> None:
+        listeners: list[tuple[str, Callable[..., bool]]] = [
+            ("do_execute", self._execute),
+            ("do_executemany", self._executemany),
+            ("do_execute_no_params", self._execute_no_params),
+        ]
+        for name, listener in listeners:
+            event.listen(engine, name, listener)
+            self._undo.append(partial(event.remove, engine, name, listener))
+
+    def _follow_ends(self, engine: Engine) -> None:
+        """Learn how COMMIT and ROLLBACK end: SQLAlchemy's events come before them."""
+        dialect = engine.dialect
+        for name in ("commit", "rollback"):
+            original = getattr(dialect, f"do_{name}")
+            self._replace(dialect, f"do_{name}", self._end(original, getattr(Follower, name)))
+        self._replace(dialect, "do_begin_twophase", _no_twophase)
+
+    def _end(
+        self,
+        original: Callable[[PoolProxiedConnection], None],
+        follow: Callable[[Follower, Callable[[], None]], None],
+    ) -> Callable[[PoolProxiedConnection], None]:
+        def replacement(connection: PoolProxiedConnection) -> None:
+            follower = None
+            with self._guard:
+                follower = self._known(connection)
+            if follower is None:
+                original(connection)
+            else:
+                follow(follower, lambda: original(connection))
+
+        return replacement
+
+    def _replace(self, dialect: Dialect, name: str, replacement: Callable[..., None]) -> None:
+        before = vars(dialect).get(name)  # somebody else may have replaced it there
+
+        def undo() -> None:
+            if vars(dialect).get(name) is replacement:
+                setattr(dialect, name, before) if before else delattr(dialect, name)
+
+        setattr(dialect, name, replacement)
+        self._undo.append(undo)
+
+    def _frozen(self, sql: str, params: Any) -> str:
+        """The text with what would differ on a replica frozen; the parameters stay."""
+        with self._guard:
+            # One value for all rows of an `executemany` would be another statement.
+            if not isinstance(params, list) or not _RANDOM.search(sql):
+                return self._replicator.before_query(sql, params)[0]
+        return sql
+
+    def _execute(
+        self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
+    ) -> bool:
+        text = self._frozen(sql, params)
+        return self._run(
+            Statement(cursor, text, params, context),
+            lambda: context.dialect.do_execute(cursor, text, params, context),
+        )
+
+    def _executemany(
+        self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
+    ) -> bool:
+        text = self._frozen(sql, params)
+        rows = Rows(params)
+        return self._run(
+            Statement(cursor, text, params, context, rows),
+            lambda: context.dialect.do_executemany(cursor, text, rows, context),
+        )
+
+    def _execute_no_params(self, cursor: DBAPICursor, sql: str, context: ExecutionContext) -> bool:
+        text = self._frozen(sql, ())
+        return self._run(
+            Statement(cursor, text, (), context),
+            lambda: context.dialect.do_execute_no_params(cursor, text, context),
+        )
+
+    def _run(self, statement: Statement, run: Callable[[], None]) -> bool:
+        """Run it; True tells SQLAlchemy that this is done."""
+        follower = None
+        if statement.verb == "SELECT":
+            run()
+            with self._guard:
+                statement.count(self._replicator)
+            return True
+        with self._guard:
+            follower = self._follower(statement.context.root_connection)
+        if follower is None:
+            run()
+        else:
+            follower.execute(run, statement)
+        return True
+
+    def _follower(self, connection: Connection) -> Follower | None:
+        """The follower of a connection, a new one if need be."""
+        proxied = connection.connection
+        info = _info(proxied)
+        follower = self._known(proxied)
+        if follower is None and info is not None:
+            follower = Follower(
+                Driver(proxied), self._replicator, self._guard, memory=connection.engine.pool
+            )
+            info[_KEY] = (self, follower)
+        return follower
+
+    def _known(self, connection: PoolProxiedConnection) -> Follower | None:
+        """The follower of what the pool has there now, if this is ours."""
+        owner, follower = (_info(connection) or {}).get(_KEY, (None, None))
+        known: Follower | None = follower
+        if known is None or owner is not self or not self._undo:
+            return None
+        return known if known.driver.dbapi is connection.dbapi_connection else None
+
+
+def _info(connection: PoolProxiedConnection) -> dict[Any, Any] | None:
+    """What the pool keeps beside a connection; None while SQLAlchemy looks the driver over."""
+    try:
+        return connection.info
+    except NotImplementedError:
+        return None
+
+
+def _no_twophase(*_: object) -> None:
+    raise InvalidRequestError(
+        "afterquery does not follow two-phase transactions: SQLite has none, and replicas get "
+        "only what is committed. Use begin(), or detach() this engine."
+    )

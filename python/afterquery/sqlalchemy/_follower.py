@@ -1,0 +1,226 @@
+"""Follows one DBAPI connection: what it commits is submitted, all else is dropped.
+
+SQLAlchemy's idea of a transaction is not always the database's: sqlite3 begins one late, DDL may
+commit by itself, releasing the outermost savepoint may be a COMMIT, and a failed statement may
+roll everything back. So what decides here is whether SQLite has a transaction open, before and
+after each statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from afterquery._order import file_key, order_for
+from afterquery.sqlalchemy._text import savepoint
+
+if TYPE_CHECKING:
+    from afterquery import Replicator, Transaction
+    from afterquery._order import CommitOrder, Ticket
+    from afterquery.sqlalchemy._driver import Driver
+    from afterquery.sqlalchemy._guard import Guard
+    from afterquery.sqlalchemy._statement import Statement
+
+last: ContextVar[Transaction | None] = ContextVar("afterquery_sqlalchemy_last", default=None)
+"""The transaction that this thread or task committed last."""
+
+_MAY_COMMIT = {"COMMIT", "END", "RELEASE"}
+
+
+class Follower:
+    """The open transaction of one connection, as far as it is known."""
+
+    def __init__(
+        self, driver: Driver, replicator: Replicator, guard: Guard, memory: Hashable
+    ) -> None:
+        self.driver = driver
+        self._replicator = replicator
+        self._guard = guard
+        self._order = _order(driver.file(), memory)
+        self._transaction: Transaction | None = None
+        self._savepoints: list[tuple[str, int]] = []
+
+    def execute(self, run: Callable[[], None], statement: Statement) -> None:
+        """Run a statement through `run` and keep what it wrote until it is committed."""
+        alone = False
+        with self._guard:
+            self._notice()
+            alone = self.driver.commits_alone(statement)
+        if alone:
+            self._execute_alone(run, statement)
+        else:
+            self._execute_within(run, statement)
+
+    def commit(self, run: Callable[[], None]) -> None:
+        """Commit through `run`, and submit the transaction if that succeeds."""
+        ticket = None
+        with self._guard:
+            self._notice()
+            ticket = self._take()
+        try:
+            run()
+        except BaseException as error:
+            with self._guard:
+                self._commit_failed(ticket, error)
+            raise
+        with self._guard:
+            self._end(ticket, committed=self.driver.ended)
+
+    def rollback(self, run: Callable[[], None]) -> None:
+        """Roll back through `run`, and drop what was written."""
+        with self._guard:
+            self._notice()
+        try:
+            run()
+        finally:
+            with self._guard:
+                if self.driver.ended:
+                    self.drop()
+
+    def drop(self) -> None:
+        """Forget what was written since the transaction began: it is not in the database."""
+        transaction, self._transaction = self._transaction, None
+        self._savepoints.clear()
+        if transaction is not None:
+            transaction.rollback()
+
+    def _execute_within(self, run: Callable[[], None], statement: Statement) -> None:
+        ticket, changes = None, None
+        with self._guard:
+            changes = self.driver.total_changes
+            ticket = self._take() if statement.verb in _MAY_COMMIT else None
+        try:
+            run()
+        except BaseException as error:
+            with self._guard:
+                self._failed(statement, error, changes)
+            with self._guard:
+                self._end(ticket, committed=False)
+            raise
+        with self._guard:
+            self._record(statement)
+        with self._guard:
+            self._follow(statement)
+        with self._guard:
+            self._end(ticket, committed=not self.driver.in_transaction)
+
+    def _execute_alone(self, run: Callable[[], None], statement: Statement) -> None:
+        """Run what would commit by itself inside a transaction of its own.
+
+        Nobody could say when exactly it was committed otherwise: the moment between its execution
+        and a ticket belongs to whoever comes first.
+        """
+        self.driver.run("BEGIN")
+        changes = self.driver.total_changes
+        try:
+            run()
+            statement.buffer()
+        except BaseException as error:
+            with self._guard:
+                self._failed(statement, error, changes)
+            if isinstance(error, Exception):
+                self._commit_alone()  # a failed `executemany` leaves the rows before it
+            raise
+        with self._guard:
+            self._record(statement)
+        self._commit_alone()
+
+    def _commit_alone(self) -> None:
+        if not self.driver.in_transaction:
+            return
+        try:
+            self.commit(lambda: self.driver.run("COMMIT"))
+        except Exception:
+            self.rollback(lambda: self.driver.run("ROLLBACK"))
+            raise
+
+    def _record(self, statement: Statement) -> None:
+        self._transaction = self._transaction or self._replicator.transaction()
+        self._transaction.after_query(
+            statement.sql, statement.params, statement.rowcount, many=statement.many
+        )
+
+    def _failed(self, statement: Statement, error: BaseException, changes: int | None) -> None:
+        """What a failed statement has done all the same."""
+        if not isinstance(error, Exception):
+            self.drop()  # interrupted: SQLAlchemy closes the connection
+        elif not self.driver.in_transaction:
+            self.drop()  # rolled back by SQLite, as after ON CONFLICT ROLLBACK
+        elif done := statement.done():
+            self._transaction = self._transaction or self._replicator.transaction()
+            self._transaction.after_query(statement.sql, done, many=True)
+        elif self.driver.total_changes != changes or (changes is None and statement.many):
+            self._guard.missed("a statement that failed left changes: %s", statement.sql)
+
+    def _follow(self, statement: Statement) -> None:
+        """What a statement that succeeded means for the transaction."""
+        if statement.verb == "ROLLBACK":
+            name = savepoint(statement.sql)
+            if name is None:
+                self.drop()
+            else:
+                self._roll_back_to(name)
+        elif statement.verb == "SAVEPOINT":
+            mark = self._transaction.savepoint() if self._transaction else 0
+            self._savepoints.append((savepoint(statement.sql) or "", mark))
+        elif statement.verb == "RELEASE":
+            del self._savepoints[self._place(savepoint(statement.sql)) :]
+
+    def _roll_back_to(self, name: str) -> None:
+        place = self._place(name)
+        del self._savepoints[place + 1 :]
+        if self._transaction is not None:
+            self._transaction.rollback_to(self._savepoints[place][1])
+
+    def _place(self, name: str | None) -> int:
+        """Where the innermost savepoint of that name stands."""
+        places = [place for place, (known, _) in enumerate(self._savepoints) if known == name]
+        if not places:
+            raise LookupError(f"savepoint {name!r} was not set through SQLAlchemy")
+        return places[-1]
+
+    def _take(self) -> Ticket | None:
+        """A ticket, if there is something to hand over."""
+        return self._order.take() if self._transaction and len(self._transaction) else None
+
+    def _end(self, ticket: Ticket | None, *, committed: bool) -> None:
+        """Hand the transaction over if it was committed; give the ticket back if not."""
+        transaction = self._transaction
+        if committed:
+            self._transaction = None
+            self._savepoints.clear()
+        if not committed or transaction is None or not len(transaction):
+            if ticket is not None:
+                self._order.failed(ticket)
+            return
+        last.set(transaction)
+        ticket = self._order.take() if ticket is None else ticket
+        self._order.committed(ticket, self._replicator, transaction)
+
+    def _commit_failed(self, ticket: Ticket | None, error: BaseException) -> None:
+        """A failed COMMIT leaves the transaction open, or SQLite has rolled it back."""
+        interrupted = not isinstance(error, Exception)
+        if interrupted:
+            self.driver.wait()
+        committed = interrupted and self.driver.ended
+        self._end(ticket, committed=committed)
+        if not committed and not self.driver.in_transaction:
+            self.drop()
+
+    def _notice(self) -> None:
+        """Notice a transaction that was ended on the driver's connection directly."""
+        if self._transaction is not None and not self.driver.in_transaction:
+            count = len(self._transaction)
+            self.drop()
+            if count:
+                self._guard.missed(
+                    "a transaction of %d statements was ended on the driver's connection: "
+                    "they are not replicated",
+                    count,
+                )
+
+
+def _order(path: str, memory: Hashable) -> CommitOrder:
+    """The order of a file, or of what one engine keeps in memory."""
+    return order_for(file_key(path) if path else memory)

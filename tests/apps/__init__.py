@@ -1,0 +1,1 @@
+"""Applications that the tests start in processes of their own."""
