@@ -450,7 +450,7 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
         let journal = &shared.own.journal;
         let found = journal.unsaved() > 0;
         journal.save_all();
-        let failed = journal.catch_up();
+        let failed = shared.sources().fold(false, |failed, source| source.journal.catch_up() | failed);
         if found {
             shared.wake();
             // What it has put into the file has lingered here already.

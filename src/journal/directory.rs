@@ -11,7 +11,7 @@ use super::{
     cursor::Cursor,
     disk::Disk,
     lock::Lock,
-    store::{Found, NOTHING_MORE, Store, StoreError, inspect_header},
+    store::{Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header},
 };
 use crate::{
     config::{Config, JournalConfig},
@@ -98,12 +98,13 @@ impl Directory<'_> {
         let failed = |problem: &dyn std::fmt::Display| self.error(&path, problem);
         let lock = Lock::take(&self.path(&origin, "lock")).map_err(|error| failed(&error))?;
         let lock = lock.ok_or_else(|| failed(&"another process is using it"))?;
+        let made = Origin { id: &origin, named: self.settings.origin.is_some() };
         let made = match inspect_header(&path) {
             Ok(()) => Store::open(&path, self.settings.durability),
             Err(StoreError::Damaged(problem)) if path.exists() => return Err(failed(&problem)),
             Err(_) => remove_files(&path)
                 .map_err(|error| StoreError::Damaged(error.to_string()))
-                .and_then(|()| Store::create(&path, &origin, self.settings.durability, newest)),
+                .and_then(|()| Store::create(&path, made, self.settings.durability, newest)),
         };
         let mut store = made.map_err(|error| failed(&error))?;
         if store.origin() != origin {
@@ -183,6 +184,10 @@ impl Directory<'_> {
             return Err(StoreError::Damaged(renamed(&store)));
         }
         let found = self.read(&mut store, &lock, path, told)?;
+        if store.is_named() && store.is_spent()? {
+            // It only keeps its numbers, for whoever goes on with it.
+            return Ok(None);
+        }
         let created = store.created()?;
         Ok(Some((created, self.source(path.to_owned(), origin.to_owned(), store, lock, found))))
     }

@@ -42,6 +42,8 @@ pub struct Disk {
     /// Whether some thread is saving writes.
     leading: Mutex<bool>,
     led: Condvar,
+    /// Whether its origin was named by the user, who may go on with it: its numbers must not be forgotten.
+    named: bool,
     /// The replicas' names, to open it again.
     names: Arc<[String]>,
     file: Mutex<File>,
@@ -52,6 +54,8 @@ pub struct Disk {
 struct Failure {
     /// Why it cannot be written now.
     problem: Option<Arc<str>>,
+    /// Whether it was writes that could not be put there: that a small change works again proves nothing then.
+    writes: bool,
     /// What it has lost.
     damage: Option<Arc<str>>,
     retry_at: Option<Instant>,
@@ -90,6 +94,7 @@ impl Disk {
         lock: Lock,
     ) -> Self {
         Self {
+            named: store.is_named(),
             path,
             durability,
             saved: AtomicU64::new(saved),
@@ -107,6 +112,11 @@ impl Disk {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether its origin was named by the user.
+    pub fn is_named(&self) -> bool {
+        self.named
     }
 
     /// When a write counts as handed over.
@@ -189,6 +199,7 @@ impl Disk {
                 if writes.is_empty() { store.skip_to(last) } else { Ok(()) }
             });
             if !self.check(result) {
+                self.failure().writes = true;
                 queue.send_unsaved();
                 return;
             }
@@ -207,7 +218,12 @@ impl Disk {
 
     /// Whether a step worked. If not, the problem is there for all to see until writes can be put into the file again.
     fn check<T>(&self, result: Result<T, StoreError>) -> bool {
-        let Err(error) = result else { return true };
+        let Err(error) = result else {
+            if !self.failure().writes {
+                self.works();
+            }
+            return true;
+        };
         if matches!(error, StoreError::Closed) {
             return false;
         }
@@ -226,6 +242,7 @@ impl Disk {
     /// Notes that writes can be put into the file.
     fn works(&self) {
         let mut failure = self.failure();
+        failure.writes = false;
         if failure.problem.take().is_some() {
             failure.retry_at = None;
             failure.told.push(format!("the journal {} can be written again", self.path.display()));
@@ -383,6 +400,9 @@ impl Disk {
 
     /// What is wrong with the file now.
     pub fn problem(&self) -> Option<Arc<str>> {
+        if !self.is_open() {
+            return None;
+        }
         let failure = self.failure();
         failure.problem.clone().or_else(|| failure.damage.clone())
     }
@@ -408,7 +428,7 @@ impl Disk {
     /// Closes the file, and removes it if nothing in it is of any use. Whether it is gone.
     pub fn end(&self) -> bool {
         let mut access = self.store();
-        let spent = access.with(|store| store.is_spent()).unwrap_or(false);
+        let spent = access.with(|store| store.is_spent()).unwrap_or(false) && !self.named;
         if let Some(store) = access.file.store.take() {
             store.close();
         }

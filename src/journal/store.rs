@@ -31,7 +31,7 @@ const VERSION: i32 = 1;
 
 /// `body` holds the statement's text where `many` is 0 and JSON where it is 1. `sum` is a CRC-32 of the row.
 const SCHEMA: &str = "
-CREATE TABLE origin (id TEXT NOT NULL, created REAL NOT NULL, last INTEGER NOT NULL);
+CREATE TABLE origin (id TEXT NOT NULL, named INTEGER NOT NULL, created REAL NOT NULL, last INTEGER NOT NULL);
 CREATE TABLE replicas (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE writes (seq INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, targets INTEGER NOT NULL, expected INTEGER,
     submitted REAL NOT NULL, many INTEGER NOT NULL, sum INTEGER NOT NULL, body TEXT NOT NULL);
@@ -67,10 +67,20 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub struct Store {
     connection: Connection,
     origin: String,
+    named: bool,
     /// For each replica of the settings, its bit in the file.
     bits: Vec<u8>,
     /// Whether the bits are the indices, so that sets need no translation.
     same: bool,
+}
+
+/// Who numbers the writes of a new file.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The identity.
+    pub id: &'a str,
+    /// Whether the user named it.
+    pub named: bool,
 }
 
 /// What a file that was found holds.
@@ -88,33 +98,39 @@ pub struct Found {
 
 impl Store {
     /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
-    pub fn create(path: &Path, origin: &str, durability: Durability, after: f64) -> Result<Self> {
+    pub fn create(path: &Path, origin: Origin<'_>, durability: Durability, after: f64) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connection = connect(path, flags, durability)?;
         connection.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
         ))?;
-        connection
-            .execute("INSERT INTO origin VALUES (?1, ?2, 0)", params![origin, now().max(after + 0.001)])?;
+        let Origin { id, named } = origin;
+        let created = now().max(after + 0.001);
+        connection.execute("INSERT INTO origin VALUES (?1, ?2, ?3, 0)", params![id, named, created])?;
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
-        Ok(Self { connection, origin: origin.into(), bits: Vec::new(), same: true })
+        Ok(Self { connection, origin: id.into(), named, bits: Vec::new(), same: true })
     }
 
     /// Opens a file that was found. Nothing is written before it is known to be ours.
     pub fn open(path: &Path, durability: Durability) -> Result<Self> {
         inspect_header(path)?;
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
-        let origin = connection
-            .query_row("SELECT id FROM origin", [], |row| row.get(0))
+        let (origin, named) = connection
+            .query_row("SELECT id, named FROM origin", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
-        Ok(Self { connection, origin, bits: Vec::new(), same: true })
+        Ok(Self { connection, origin, named, bits: Vec::new(), same: true })
     }
 
     /// Whose writes it holds.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Whether the user named it, and may go on with it.
+    pub fn is_named(&self) -> bool {
+        self.named
     }
 
     /// When it was created, in seconds since 1970.
@@ -604,7 +620,13 @@ mod tests {
     }
 
     fn store(directory: &Path) -> Store {
-        Store::create(&directory.join("a.journal"), "a", Durability::Process, 0.0).unwrap()
+        Store::create(
+            &directory.join("a.journal"),
+            Origin { id: "a", named: false },
+            Durability::Process,
+            0.0,
+        )
+        .unwrap()
     }
 
     #[test]

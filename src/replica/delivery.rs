@@ -156,7 +156,13 @@ impl Task {
                     self.recover();
                 }
                 ([row], Some(standing)) if row.standing(row.id) == standing => self.delivery.greeted = true,
-                ([row], _) if row.id != 0 => self.stop(Activity::Diverged, foreign_row()),
+                ([row], Some(_)) if row.id != 0 => {
+                    // Perhaps a text of ours ran late: what a dead process had sent, say.
+                    let late = Reason::new(ReasonCode::Connection, "an earlier request was still under way");
+                    self.delivery.doubt.get_or_insert(Doubt::Lost(late));
+                    self.compare(row);
+                }
+                ([row], None) if row.id != 0 => self.stop(Activity::Diverged, foreign_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => self.pause(after, reason).await,

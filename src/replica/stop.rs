@@ -8,7 +8,7 @@ use super::{
     task::Task,
 };
 use crate::{
-    journal::{NOTHING_MORE, Stopped},
+    journal::{Disk, NOTHING_MORE, Stopped},
     reason::{Reason, ReasonCode},
     shared::Level,
     wire::{forget, retire},
@@ -111,10 +111,13 @@ impl Task {
         Arc::ptr_eq(&self.source, &self.shared.own)
     }
 
-    /// Leaves the replica tidy. An origin in memory ends with the process, and its row would only be in the way.
+    /// Leaves the replica tidy. An origin in memory ends with the process, and its row would only be in the way; one that the
+    /// user named is gone on with.
     pub(super) async fn finish(mut self) {
         self.keep();
-        if self.is_own() && self.delivery.is_certain() && self.shared.lag(self.replica).writes == 0 {
+        let named = self.source.journal.disk().is_some_and(Disk::is_named);
+        let done = self.delivery.is_certain() && self.shared.lag(self.replica).writes == 0;
+        if self.is_own() && done && !named {
             let origin = &self.source.origin;
             let leave = if self.source.is_durable() { retire(origin) } else { forget(origin) };
             let _ = self.client.query(&leave).await;

@@ -11,7 +11,7 @@ use super::{
     status::{Activity, Status},
 };
 use crate::{
-    journal::{Cursor, Stopped, letters_left},
+    journal::{Cursor, Disk, Stopped, letters_left},
     reason::Reason,
     shared::{Level, Shared},
     source::Source,
@@ -126,7 +126,8 @@ impl Task {
 
     /// Ends with a source of a dead process, from which this replica has everything.
     async fn leave(&mut self) {
-        if self.delivery.standing.is_some() {
+        let named = self.source.journal.disk().is_some_and(Disk::is_named);
+        if self.delivery.standing.is_some() && !named {
             match self.ask(&retire(&self.source.origin)).await {
                 // Where the table is gone there is nothing to retire.
                 Verdict::Delivered(_) | Verdict::Reject { .. } => {}
