@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 
-from afterquery import Replicator
+from afterquery import ReplicaStats, Replicator
 from chaos.app import Settings
 
 DRAIN_SECONDS = 60.0
@@ -40,13 +40,15 @@ def wait(replicator: Replicator) -> bool:
     """Until every replica has everything or stopped for a reason."""
     pause = threading.Event()
     deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline:
-        replicas = replicator.stats().replicas
-        if all(replica.pending == 0 or replica.state in STOPPED for replica in replicas):
-            break
+    while time.monotonic() < deadline and not all(map(_is_settled, replicator.stats().replicas)):
         pause.wait(0.01)
     stopped = any(replica.state in STOPPED for replica in replicator.stats().replicas)
     return replicator.flush(0.0 if stopped else DRAIN_SECONDS)
+
+
+def _is_settled(replica: ReplicaStats) -> bool:
+    # Live, and not only without anything pending: it takes an answer to see that one has diverged.
+    return replica.state in STOPPED or (replica.state == "live" and replica.pending == 0)
 
 
 def drain(settings: Settings) -> Drained:
