@@ -8,8 +8,9 @@ use std::{hint::black_box, time::Duration};
 
 use afterquery::{
     config::{Config, OnNondeterministic, OnReject, ReplicaConfig},
-    engine::{Engine, ParameterSet, Values, draft, render},
+    engine::Engine,
     journal::Pending,
+    render::{ParameterSet, Values, draft, render},
     sql::{Hole, Parameters, Value, classify},
     wire::Endpoint,
 };

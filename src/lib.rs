@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows Python; that is in `python`, behind a feature of the same name.
 
+mod closing;
 pub mod config;
 pub mod engine;
 pub mod error;
@@ -20,6 +21,8 @@ pub mod outcome;
 #[cfg(feature = "python")]
 mod python;
 pub mod reason;
+pub mod render;
+mod replay;
 pub mod replica;
 pub mod shared;
 pub mod source;

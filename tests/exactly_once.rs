@@ -11,9 +11,10 @@ use std::{
 
 use afterquery::{
     config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject, ReplicaConfig},
-    engine::{Engine, ParameterSet, Values, draft, render},
+    engine::Engine,
     journal::Pending,
     outcome::Status,
+    render::{ParameterSet, Values, draft, render},
     sql::{Parameters, Value},
     wire::Endpoint,
     write::Write,

@@ -2,7 +2,8 @@
 
 python tools/test_pythons.py WHEEL [pytest arguments]
 
-.venv holds the development install; the others get the wheel, as a user would.
+.venv holds the development install; the others get the wheel, as a user would. The oldest Python
+gets the oldest versions of the libraries too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from pythons import supported
 
 ROOT = Path(__file__).resolve().parent.parent
+OLDEST = ROOT / "tests/oldest.txt"
 
 
 def run(*command: str | Path) -> int:
@@ -24,7 +26,7 @@ def say(text: str) -> None:
     print(f"\n=== {text}", flush=True)
 
 
-def prepare(version: tuple[int, int], python: str, wheel: str) -> Path:
+def prepare(version: tuple[int, int], python: str, wheel: str, *pins: str | Path) -> Path:
     """A virtual environment of this version with the wheel and the test dependencies."""
     venv = ROOT / ".venv-{}.{}".format(*version)
     inside = venv / "bin" / "python"
@@ -33,7 +35,7 @@ def prepare(version: tuple[int, int], python: str, wheel: str) -> Path:
     pip = (inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     installed = (
         run(*pip, "--upgrade", "pip")
-        or run(*pip, "--group", "test")
+        or run(*pip, "--group", "test", *pins)
         or run(*pip, "--force-reinstall", "--no-deps", wheel)
     )
     if installed != 0:
@@ -49,7 +51,8 @@ def main() -> int:
     rounds = {here: Path(sys.executable)}
     for version in dict.fromkeys(ends):
         say("preparing Python {}.{} ({})".format(*version, found[version]))
-        rounds[version] = prepare(version, found[version], wheel)
+        pins = ("--constraint", OLDEST) if version == min(found) else ()
+        rounds[version] = prepare(version, found[version], wheel, *pins)
 
     failed = []
     for version, python in sorted(rounds.items()):

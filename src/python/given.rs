@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     config::OnNondeterministic,
-    engine::{ParameterSet, Values, render},
     reason::{Reason, ReasonCode},
+    render::{ParameterSet, Values, render},
     sql::{Plan, ReplicaSet, Skip},
     write::SentStatement,
 };

@@ -13,7 +13,7 @@ use pyo3::{
 };
 
 use crate::{
-    engine::ParameterSet,
+    render::ParameterSet,
     sql::{Hole, Parameters, Value},
 };
 

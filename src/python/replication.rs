@@ -9,7 +9,7 @@ use pyo3::{intern, prelude::*, types::PyTuple};
 
 use super::{bridge, config::seconds, errors::NotSettledError, views::Outcome};
 use crate::{
-    engine, fork,
+    fork,
     journal::replicas_in,
     outcome,
     reason::{Reason, ReasonCode},
@@ -100,7 +100,7 @@ impl Replication {
         }
         let mut signal = None;
         self.shared.nudge();
-        let settled = py.detach(|| engine::wait(&self.write, deadline, &mut interruption(&mut signal)));
+        let settled = py.detach(|| outcome::wait(&self.write, deadline, &mut interruption(&mut signal)));
         match signal {
             Some(error) => Err(error),
             None if settled => self.tuple(py),

@@ -22,9 +22,10 @@ use super::{
 };
 use crate::{
     config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject},
-    engine::{self, draft},
     error::Error,
     journal::{LetterKey, Pending},
+    outcome,
+    render::draft,
     shared::Level,
     write::{Draft, Write},
 };
@@ -343,7 +344,7 @@ impl Replicator {
         bridge::awaitable(py, &live.handle.clone(), async move {
             live.engine.shared().nudge();
             let Ok(open) = live.engine.open_writes() else { return Ok(false) };
-            let all = engine::all_settled(open);
+            let all = outcome::all_settled(open);
             Ok(match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
                 None => all.await,

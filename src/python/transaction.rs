@@ -13,7 +13,7 @@ use super::{
     replication::Replication,
     replicator::{Replicator, replication, submit},
 };
-use crate::{engine::draft, sql::Skip, write::Draft};
+use crate::{render::draft, sql::Skip, write::Draft};
 
 /// Gathers the statements of one transaction: they are submitted together when the block ends, and dropped when it
 /// raises.

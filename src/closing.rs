@@ -1,0 +1,107 @@
+//! How a replicator ends: within a deadline, with nothing given up in silence.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    engine::{Engine, Running},
+    reason::{Reason, ReasonCode},
+    replica::{Command, Status},
+    shared::Level,
+};
+
+/// How long the tasks may take, all together, to leave their replicas tidy after everything is settled.
+const FINISH: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Ends the delivery: what is settled by `deadline` is. The rest stays in the journal's file; without one it is
+    /// rejected as closed. Both with an error in the log. Whether everything was settled. Closing twice is harmless.
+    pub fn close(&self, deadline: Option<Instant>, interrupted: impl FnMut() -> bool) -> bool {
+        if !self.shared.own.is_durable() {
+            self.shared.own.journal.close();
+        }
+        self.shared.own.journal.save_all();
+        self.shared.wake();
+        let flushed = self.flush(deadline, interrupted);
+        let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return flushed;
+        };
+        for commands in &self.commands {
+            let _ = commands.send(Command::Finish);
+        }
+        let Running { runtime, tasks } = running;
+        runtime.block_on(async {
+            let end = tokio::time::Instant::now() + FINISH;
+            for task in tasks {
+                let abort = task.abort_handle();
+                if tokio::time::timeout_at(end, task).await.is_err() {
+                    abort.abort();
+                }
+            }
+        });
+        runtime.shutdown_background();
+        self.leave_rest();
+        flushed
+    }
+
+    /// Gives up what is not settled, or leaves it to the next process.
+    fn leave_rest(&self) {
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.end();
+        }
+        // From here on nothing is accepted. Until now a file took what threads wrote that do not know of the end.
+        self.shared.own.journal.close();
+        self.shared.own.journal.save_again();
+        let lost = self.shared.own.journal.unsaved();
+        for replica in 0..self.shared.status.len() as u8 {
+            self.leave_replica(replica, lost);
+        }
+        for source in self.shared.sources() {
+            source.journal.abandon();
+            if let Some(disk) = source.journal.disk() {
+                disk.end();
+            }
+        }
+        self.shared.tell_news();
+    }
+
+    fn leave_replica(&self, replica: u8, lost: u64) {
+        let name = self.shared.name(replica);
+        let why = self.shared.status[usize::from(replica)].condition().reason;
+        let why = why.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let count = self.shared.lag(replica).writes;
+        if count == 0 {
+            return;
+        }
+        let kept = match self.shared.own.journal.disk() {
+            Some(disk) if lost == 0 => {
+                let directory = disk.path().parent().unwrap_or(disk.path()).display();
+                format!("; they are kept in {directory}, and the next process that uses it delivers them")
+            }
+            Some(_) => format!("; {lost} could not be put into the journal and are lost"),
+            None => {
+                let reason = Reason::new(
+                    ReasonCode::Closed,
+                    "the replicator was closed before the replica confirmed the write; it may or may not have arrived",
+                );
+                let count = self.shared.own.journal.settle_all(replica, u64::MAX, &reason);
+                Status::count(&self.shared.status[usize::from(replica)].rejected, count as u64);
+                String::new()
+            }
+        };
+        let message = format!("closed with {count} writes that replica {name} did not confirm{why}{kept}");
+        self.shared.log(Level::Error, message);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            // Dropping a runtime waits for its tasks, and may be done on any thread.
+            running.runtime.shutdown_background();
+            self.leave_rest();
+        }
+    }
+}

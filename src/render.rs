@@ -1,0 +1,102 @@
+//! From a plan and the parameters of a call to the statements that are sent.
+
+use std::cell::Cell;
+
+use crate::{
+    config::{MAX_LITERAL_BYTES, MAX_SQL_BYTES},
+    reason::{Reason, ReasonCode},
+    sql::{Parameters, Plan, PlannedStatement, Rendered, ReplicaSet},
+    write::{Body, Draft, SentStatement},
+};
+
+/// A statement is rendered anew with smaller literals when it takes more than this: the rest of
+/// [`MAX_SQL_BYTES`] is for the watermark around it.
+const MAX_STATEMENT_BYTES: usize = MAX_SQL_BYTES - 2_000;
+
+/// How the parameters of a call are to be read.
+#[derive(Clone, Copy)]
+pub enum Values<'a> {
+    /// One set of parameters, for the text run once.
+    One(&'a dyn ParameterSet),
+    /// Several: the text was run once with each, as one write.
+    Many(&'a [&'a dyn ParameterSet]),
+}
+
+/// The parameters of one execution.
+pub trait ParameterSet {
+    /// The number of values, where they are a sequence.
+    fn count(&self) -> Option<usize>;
+    /// The values of one statement: those of a sequence from number `first` (from 0) on.
+    fn statement(&self, first: u32) -> Box<dyn Parameters + '_>;
+}
+
+/// Puts the parameters into a plan's statements. What cannot be sent becomes a body that says so.
+pub fn render(plan: &Plan, values: Values<'_>, out: &mut Vec<SentStatement>) -> Result<(), Reason> {
+    match values {
+        Values::One(set) => render_set(plan, set, out),
+        Values::Many(sets) => sets.iter().enumerate().try_for_each(|(at, set)| {
+            render_set(plan, *set, out).map_err(|reason| {
+                Reason::new(reason.code, format!("row {} of many: {}", at + 1, reason.message))
+            })
+        }),
+    }
+}
+
+fn render_set(plan: &Plan, set: &dyn ParameterSet, out: &mut Vec<SentStatement>) -> Result<(), Reason> {
+    let wrong = |message: String| Reason::new(ReasonCode::Parameters, message);
+    if let Some(given) = set.count()
+        && given != plan.parameters as usize
+    {
+        return Err(wrong(format!("the statement takes {} parameters, {given} were given", plan.parameters)));
+    }
+    for statement in &plan.statements {
+        let parameters = set.statement(statement.first_parameter);
+        out.push(render_statement(statement, &*parameters).map_err(wrong)?);
+    }
+    Ok(())
+}
+
+fn render_statement(
+    statement: &PlannedStatement,
+    parameters: &dyn Parameters,
+) -> Result<SentStatement, String> {
+    // Two rounds are enough: with literals this short, only the text itself can still be too long.
+    const SHORT_LITERAL_BYTES: usize = 200;
+    let mut rendered = statement.template.render_into(SCRATCH.take(), parameters, MAX_LITERAL_BYTES)?;
+    if rendered.sql.len() > MAX_STATEMENT_BYTES {
+        rendered = statement.template.render_into(rendered.sql, parameters, SHORT_LITERAL_BYTES)?;
+    }
+    let Rendered { sql, large } = rendered;
+    let large = (!large.is_empty()).then(|| Box::new(large));
+    let sent = SentStatement { sql: sql.as_str().into(), large, targets: statement.targets };
+    if sql.capacity() <= MAX_SCRATCH_BYTES {
+        SCRATCH.set(sql);
+    }
+    Ok(sent)
+}
+
+thread_local! {
+    /// Where a statement is rendered before its exact length is known: one that grew in place would keep more memory than
+    /// it needs for as long as it is pending. Taken and not borrowed, because a parameter's adapter may write, too.
+    static SCRATCH: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// A buffer that has become larger is let go.
+const MAX_SCRATCH_BYTES: usize = 1 << 16;
+
+/// Makes the draft of a write. Rejected ones keep the plan's targets, so that each replica tells.
+pub fn draft(
+    statements: Result<Vec<SentStatement>, Reason>,
+    targets: ReplicaSet,
+    expected: Option<i64>,
+) -> Draft {
+    let body = match statements {
+        Ok(mut statements) if statements.len() == 1 => match statements.pop() {
+            Some(statement) => Body::One(statement),
+            None => Body::Many(Box::default()),
+        },
+        Ok(statements) => Body::Many(statements.into()),
+        Err(reason) => Body::Unsendable(Box::new(reason)),
+    };
+    Draft { body, targets, expected }
+}

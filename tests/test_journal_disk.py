@@ -1,0 +1,200 @@
+"""A disk that cannot be written: an error at the start; later a warning, and no write waits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from afterquery import JournalError
+from replication.site import Site, look, write
+from replication.world import fulfilled, of, until
+from support.mounts import read_only, small_disk
+
+
+def test_the_path_is_a_file(site: Site) -> None:
+    site.journal.write_text("mine")
+    with pytest.raises(JournalError, match="it is a file; give the path of a directory"):
+        site.connect()
+    assert site.journal.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["a parent is a file", "a link that goes round"])
+def test_the_path_cannot_be_made(site: Site, kind: str) -> None:
+    if kind == "a parent is a file":
+        (site.folder / "file").touch()
+        path = site.folder / "file" / "journal"
+    else:
+        path = site.folder / "loop"
+        path.symlink_to(path)
+    with pytest.raises(JournalError, match=str(path)):
+        site.connect(journal=path)
+
+
+def test_a_directory_that_may_not_be_written(site: Site) -> None:
+    file = site.leave("dead", 3)
+    with read_only(site.journal):
+        with pytest.raises(JournalError, match="ead-only file system"):
+            site.connect()
+        assert site.files() == [file]
+    site.deliver()
+    assert site.written() == [0, 1, 2]
+
+
+def test_a_directory_that_is_not_ours(site: Site) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("NOT TESTED: permissions mean nothing to root")
+    site.journal.mkdir(mode=0o500)
+    with pytest.raises(JournalError, match="ermission denied"):
+        site.connect()
+
+
+def test_no_space_at_the_start(site: Site) -> None:
+    full = r"full|No space|I/O error"
+    with small_disk(site.journal, 8), pytest.raises(JournalError, match=full):
+        site.connect()
+
+
+def _fill(folder: Path) -> Path:
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4_096)
+        except OSError:
+            return filler
+
+
+def test_no_space_later(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Everything is delivered all the same, told once, and saved when there is room again."""
+    with small_disk(site.journal, 2_048):
+        replicator = site.connect(durability="process")
+        fulfilled(write(replicator, "one", 0))
+        filler = _fill(site.journal)
+        handles = [write(replicator, "one" * 300, k) for k in range(1, 50)]
+        until(lambda: replicator.stats().unsaved > 0, "the disk is full")
+        assert "could not be written" in (replicator.stats().journal_problem or "")
+        for handle in handles:
+            fulfilled(handle)
+        filler.unlink()
+        until(lambda: replicator.stats().unsaved == 0, "it is saved")
+        assert replicator.stats().journal_problem is None
+        fulfilled(write(replicator, "one", 50))
+        assert replicator.close(5)
+        until(lambda: "can be written again" in caplog.text, "it is told")
+        assert caplog.text.count("could not be written") == 1
+        site.gone()
+    assert site.written(0) == site.written(1) == list(range(51))
+
+
+def test_a_disk_that_was_full_for_a_moment_leaves_no_trace(site: Site) -> None:
+    with small_disk(site.journal, 2_048):
+        replicator = site.connect(durability="process")
+        fulfilled(write(replicator, "one", 0))
+        filler = _fill(site.journal)
+        handle = write(replicator, "one" * 3_000, 1)
+        until(lambda: replicator.stats().unsaved > 0, "the disk is full")
+        fulfilled(handle)
+        filler.unlink()
+        until(lambda: replicator.stats().unsaved == 0, "it is saved")
+        assert replicator.close(5)
+        with site.connect() as replicator:
+            write(replicator, "new", 0).wait(2)
+
+
+def test_a_full_disk_detaches_nobody_who_keeps_up(site: Site) -> None:
+    with small_disk(site.journal, 2_048):
+        replicator = site.connect(max_pending_writes=500)
+        fulfilled(write(replicator, "one", 0))
+        filler = _fill(site.journal)
+        write(replicator, "one" * 3_000, 1)
+        until(lambda: replicator.stats().unsaved > 0, "the disk is full")
+        for k in range(2, 1_500):
+            write(replicator, "one", k)
+            if k % 100 == 0:
+                until(lambda: of(replicator, "peer-0").pending == 0, "the replica keeps up")
+        state = of(replicator, "peer-0").state
+        filler.unlink()
+        replicator.close(2)
+        assert state == "live"
+
+
+LIMIT = """
+    import resource
+    replicator = connect(durability="process")
+    fulfilled(write(replicator, "one", 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    handles = []
+    while replicator.stats().unsaved == 0:
+        handles.append(write(replicator, "one" * 3_000, len(handles) + 1))
+"""
+
+
+def test_a_limit_on_the_size_of_files(site: Site) -> None:
+    code = (
+        LIMIT
+        + """
+    for handle in handles:
+        fulfilled(handle)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    while replicator.stats().unsaved:
+        time.sleep(0.01)
+    fulfilled(write(replicator, "one", len(handles) + 1))
+    assert replicator.close(5)
+    say(len(handles))
+    """
+    )
+    (count,) = site.program(code).succeed().lines
+    assert site.written(0) == site.written(1) == list(range(int(count) + 2))
+
+
+def test_a_kill_while_the_disk_is_full_is_not_hidden(site: Site) -> None:
+    """What was only in memory is lost, as was told; that replicas had it is noticed."""
+    code = (
+        LIMIT
+        + """
+    for handle in handles:
+        fulfilled(handle)
+    say(len(handles))
+    die()
+    """
+    )
+    program = site.program(code)
+    assert program.end() == -9
+    assert "are lost if this process ends before" in program.errors
+    written = site.written()
+    assert written == list(range(int(program.lines[0]) + 1))
+    replicator = site.connect()
+    until(lambda: of(replicator, "peer-0").state == "diverged", "it is noticed")
+    replicator.close(0)
+    assert site.written() == written, "nothing twice"
+
+
+def test_a_backlog_that_fills_the_disk(site: Site) -> None:
+    """One replica is down, and the disk fills up with what it has to get."""
+    site.down(1)
+    with small_disk(site.journal, 1_024):
+        replicator = site.connect(durability="process")
+        handles = [write(replicator, "one" * 300, k) for k in range(1_500)]
+        assert replicator.stats().unsaved > 0
+        until(lambda: of(replicator, "peer-0").pending == 0, "the other has everything")
+        site.up()
+        for handle in handles:
+            fulfilled(handle)
+        until(lambda: replicator.stats().unsaved == 0, "there is room again", 3)
+        replicator.close(5)
+    assert site.written(0) == site.written(1) == list(range(1_500))
+
+
+def test_the_file_of_a_full_disk_is_sound(site: Site) -> None:
+    """What got in is there, whole, after a kill."""
+    site.down()
+    assert site.program(LIMIT.replace("fulfilled", "str") + "\n    die()").end() == -9
+    (file,) = site.files()
+    assert look(file, "PRAGMA integrity_check") == [("ok",)]
+    ((saved,),) = look(file, "SELECT count(*) FROM writes")
+    site.up()
+    site.deliver()
+    assert len(site.written(0)) == len(site.written(1)) == saved > 5
