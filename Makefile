@@ -14,7 +14,7 @@ WHEELS  := $(TARGET)/wheels
 TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify install clean
+.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos soak install clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ format: $(VENV)/.deps ## Format Rust and Python
 
 bench: $(VENV)/.bench $(WHEELS)/.built ## All benchmarks beside their rivals, and docs/benchmarks.md: 15 minutes; QUICK=1: 2
 	$(BIN)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
+chaos: install ## Kills, stops, cuts, full disks, damage, and docs/reliability.md: 15 minutes
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+soak: $(VENV)/.bench ## A million writes, one replica of three flapping, and docs/images/soak.png
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak --picture docs/images/soak.png $(ARGS)
 
 bench-guard: $(VENV)/.deps ## Instructions of the hot path beside those in bench/guard.json
 	$(BIN)/python -m bench.guard $(ARGS)

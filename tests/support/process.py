@@ -83,6 +83,11 @@ class ReplicaProcess:
         """Ask it to end; returns its exit status."""
         return self._end(signal.SIGTERM)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal and do not wait for what comes of it."""
+        assert self._process is not None, f"{self.name} is not running"
+        self._process.send_signal(number)
+
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -55,12 +55,19 @@ class WorkerdProcess(ReplicaProcess):
         return int(event["port"]) if event["event"] == "listen" else None
 
 
-def require() -> None:
-    """Skip the test where there is no workerd; where CI is set, fail it."""
+def why_not() -> str | None:
+    """Why there is no workerd here; None where there is one."""
     try:
         binary()
     except UnavailableError as error:
-        reason = f"{NOT_TESTED}: {error}"
+        return f"{NOT_TESTED}: {error}"
+    return None
+
+
+def require() -> None:
+    """Skip the test where there is no workerd; where CI is set, fail it."""
+    reason = why_not()
+    if reason is not None:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
