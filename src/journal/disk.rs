@@ -160,6 +160,7 @@ impl Disk {
                 continue;
             }
             if self.is_resting() {
+                self.failure().writes = true;
                 queue.send_unsaved();
                 return;
             }
@@ -326,7 +327,12 @@ impl Disk {
         if !self.put_letters(&mut access) || !self.check(access.with(|store| store.skip_to(last))) {
             return true;
         }
-        self.works();
+        if self.saved() < queue.last() {
+            // Whether writes fit again is seen when they are put there.
+            self.failure().retry_at = None;
+        } else {
+            self.works();
+        }
         false
     }
 

@@ -118,6 +118,7 @@ impl Task {
         if let Some(passed) = self.read(|_| false) {
             self.pass(passed);
         }
+        self.pay_at_last();
         self.keep();
         let named = self.source.journal.disk().is_some_and(Disk::is_named);
         let done = self.delivery.is_certain() && self.shared.lag(self.replica).writes == 0;

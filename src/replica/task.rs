@@ -22,6 +22,9 @@ use crate::{
 /// How often an idle task shows the replica that its origin still lives (see `wire::watermark::ORPHAN_SECONDS`).
 const TOUCH: Duration = Duration::from_secs(86_400);
 
+/// How soon a task tries again to save what the disk did not take.
+const DEBT: Duration = Duration::from_secs(1);
+
 /// What a task is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
@@ -52,6 +55,8 @@ pub struct Task {
     pub(super) next: VecDeque<Arc<Source>>,
     /// The cursor as it was last saved.
     kept: Cursor,
+    /// Cursors of sources that are done with, which could not be saved yet because the disk failed.
+    debts: Vec<(Arc<Source>, Cursor)>,
     /// Where it was when it last had nothing to do.
     rested_at: u64,
     commands: UnboundedReceiver<Command>,
@@ -69,7 +74,19 @@ impl Task {
         let backoff = Backoff::new(shared.config.retry_base, shared.config.retry_max, seed);
         let (source, next) = (Arc::clone(&shared.own), shared.sources().cloned().collect());
         let (delivery, kept) = Default::default();
-        Self { replica, shared, client, backoff, delivery, source, next, kept, rested_at: 0, commands }
+        Self {
+            replica,
+            shared,
+            client,
+            backoff,
+            delivery,
+            source,
+            next,
+            kept,
+            debts: Vec::new(),
+            rested_at: 0,
+            commands,
+        }
     }
 
     /// Delivers until it is told to finish.
@@ -119,7 +136,10 @@ impl Task {
         let position = self.delivery.position;
         let busy = std::mem::replace(&mut self.rested_at, position) != position;
         let waited = self.shared.wait_after(&self.source, position, busy);
-        if tokio::time::timeout(TOUCH, waited).await.is_err() {
+        if self.owes() {
+            // What the file does not know yet would look like somebody else's to the next process.
+            let _ = tokio::time::timeout(DEBT, waited).await;
+        } else if tokio::time::timeout(TOUCH, waited).await.is_err() {
             self.delivery.greeted = false;
         }
     }
@@ -141,17 +161,36 @@ impl Task {
     /// Notes that this replica needs nothing more of its source, and removes the file when that is true of all.
     pub(super) fn finish_source(&mut self) {
         self.delivery.finished = true;
-        self.keep();
-        if self.source.finish(self.replica, self.shared.all()) {
-            self.blocking(|task| task.end_source());
-        } else if let Some(disk) = self.source.journal.disk() {
-            // Another replica opens it again when it gets there.
-            self.blocking(|_| disk.rest());
+        self.debts.push((Arc::clone(&self.source), self.delivery.cursor()));
+        self.pay();
+    }
+
+    /// Saves what could not be saved before, and ends the sources that are done with.
+    fn pay(&mut self) {
+        for (source, cursor) in std::mem::take(&mut self.debts) {
+            if !self.blocking(|task| source.journal.save_cursor(task.replica, &cursor)) {
+                self.debts.push((source, cursor));
+            } else if source.finish(self.replica, self.shared.all()) {
+                self.blocking(|task| task.end_source(&source));
+            } else if let Some(disk) = source.journal.disk() {
+                // Another replica opens it again when it gets there.
+                self.blocking(|_| disk.rest());
+            }
         }
     }
 
-    fn end_source(&self) {
-        let (Some(disk), Some(own)) = (self.source.journal.disk(), self.shared.own.journal.disk()) else {
+    /// The same, for the last time.
+    pub(super) fn pay_at_last(&mut self) {
+        self.debts.iter().filter_map(|(source, _)| source.journal.disk()).for_each(Disk::try_again);
+        self.pay();
+    }
+
+    fn owes(&self) -> bool {
+        !self.debts.is_empty() || self.source.is_durable() && self.delivery.cursor() != self.kept
+    }
+
+    fn end_source(&self, source: &Source) {
+        let (Some(disk), Some(own)) = (source.journal.disk(), self.shared.own.journal.disk()) else {
             return;
         };
         match disk.move_letters(own) {
@@ -192,6 +231,9 @@ impl Task {
 
     /// Keeps how far this replica is, for the process that may come after.
     pub(super) fn keep(&mut self) {
+        if !self.debts.is_empty() {
+            self.pay();
+        }
         if self.source.is_durable() {
             let cursor = self.delivery.cursor();
             if cursor != self.kept {
