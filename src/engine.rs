@@ -239,7 +239,9 @@ impl Engine {
     /// that cannot be: the disk fails, or the replicator is closed.
     pub fn sync(&self) -> bool {
         let Some(disk) = self.shared.own.journal.disk() else { return true };
-        self.shared.own.journal.save_all() && disk.is_open()
+        let saved = self.shared.own.journal.save_all();
+        self.shared.wake();
+        saved && disk.is_open()
     }
 
     /// The index of the replica with this name.

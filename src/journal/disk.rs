@@ -18,7 +18,13 @@ use super::{
     queue::{Appended, Queue},
     store::{Store, StoreError},
 };
-use crate::{config::Durability, error::Error, fork, reason::Reason, write::Draft};
+use crate::{
+    config::Durability,
+    error::Error,
+    fork,
+    reason::{Reason, ReasonCode},
+    write::Draft,
+};
 
 /// How long a disk that failed is left alone before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -423,7 +429,12 @@ impl Disk {
         std::mem::take(&mut self.failure().told)
     }
 
-    pub(super) fn damaged(&self, error: &StoreError) -> Reason {
+    /// Why something could not be read. What is damaged stays so; a disk that fails is asked again.
+    pub(super) fn unreadable(&self, error: &StoreError) -> Reason {
+        if error.is_passing() {
+            let message = format!("the journal {} cannot be read now: {error}", self.path.display());
+            return Reason::new(ReasonCode::Unavailable, message);
+        }
         let reason = damage(&self.path, error);
         self.failure().damage = Some(Arc::clone(&reason.message));
         reason

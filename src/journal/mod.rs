@@ -150,7 +150,7 @@ impl Journal {
         let open = |seq| self.queue.open_in_file(seq);
         let writes = disk
             .with(|store| store.load(after, before, READ_WRITES, open))
-            .map_err(|error| disk.damaged(&error))?;
+            .map_err(|error| disk.unreadable(&error))?;
         Ok(writes.into_iter().map(|write| self.queue.share(write)).collect())
     }
 
@@ -162,7 +162,7 @@ impl Journal {
         match (self.queue.last_open(replica), &self.disk) {
             (None, Some(disk)) => {
                 let newest = disk.with(|store| store.newest_for(usize::from(replica)));
-                let Some(seq) = newest.map_err(|error| disk.damaged(&error))? else { return Ok(None) };
+                let Some(seq) = newest.map_err(|error| disk.unreadable(&error))? else { return Ok(None) };
                 let write = self.read_file(seq - 1, seq + 1)?.pop();
                 Ok(write.filter(|write| write.settlement.open() & (1 << replica) != 0))
             }

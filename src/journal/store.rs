@@ -60,6 +60,19 @@ pub enum StoreError {
     Damaged(String),
 }
 
+impl StoreError {
+    /// Whether it says something of the disk now, and nothing of what the file holds.
+    pub fn is_passing(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure,
+        };
+        let Self::Sqlite(error) = self else { return matches!(self, Self::Closed) };
+        let passing =
+            [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure];
+        error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
+    }
+}
+
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// The open file.

@@ -137,6 +137,9 @@ impl Delivery {
 impl Task {
     /// One exchange with the replica, or a wait.
     pub(super) async fn step(&mut self) {
+        if let Some(reason) = self.unreadable.take() {
+            return self.pause(None, reason).await;
+        }
         match self.delivery.standing {
             None => self.greet().await,
             Some(_) if self.delivery.doubt.is_some() => self.inspect().await,

@@ -26,6 +26,10 @@ impl Task {
         // A write of which an earlier text applied a part has only some of its changes counted here.
         let partial = self.delivery.step > 0;
         let applied = self.writes_through(row.seq);
+        if self.unreadable.is_some() {
+            // The doubt stays, and the row is read again once the journal can be.
+            return 0;
+        }
         let changes = applied_changes(&row.changes).chain(std::iter::repeat(None));
         let now = Instant::now();
         let outcome = |(at, (write, changes)): (usize, (Arc<Write>, Option<i64>))| {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     journal::{Cursor, Disk, Stopped, letters_left},
-    reason::Reason,
+    reason::{Reason, ReasonCode},
     shared::{Level, Shared},
     source::Source,
     wire::{Client, Verdict, judge, retire},
@@ -57,6 +57,8 @@ pub struct Task {
     kept: Cursor,
     /// Cursors of sources that are done with, which could not be saved yet because the disk failed.
     debts: Vec<(Arc<Source>, Cursor)>,
+    /// Why the file could not be read, when it has to be tried again.
+    pub(super) unreadable: Option<Reason>,
     /// Where it was when it last had nothing to do.
     rested_at: u64,
     commands: UnboundedReceiver<Command>,
@@ -84,6 +86,7 @@ impl Task {
             next,
             kept,
             debts: Vec::new(),
+            unreadable: None,
             rested_at: 0,
             commands,
         }
@@ -223,10 +226,16 @@ impl Task {
         self.delivery = Delivery::restore(&self.kept);
     }
 
-    /// Reads the source's writes after this replica's position. `None` when its file is damaged, and the replica stopped.
+    /// Reads the source's writes after this replica's position. `None` when its file is damaged, and the
+    /// replica stopped, or cannot be read now.
     pub(super) fn read(&mut self, take: impl FnMut(&Arc<Write>) -> bool) -> Option<u64> {
         let read = self.source.journal.read_after(self.delivery.position, self.replica, take);
-        read.map_err(|reason| self.stop(Activity::Diverged, reason)).ok()
+        match read {
+            Ok(passed) => return Some(passed),
+            Err(reason) if reason.code == ReasonCode::Journal => self.stop(Activity::Diverged, reason),
+            Err(reason) => self.unreadable = Some(reason),
+        }
+        None
     }
 
     /// Keeps how far this replica is, for the process that may come after.
