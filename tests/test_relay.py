@@ -582,6 +582,7 @@ def test_writers_and_relays_that_are_killed(site: Site) -> None:
             victim = workers.pop(chance.randrange(len(workers)))
             assert victim.poll() is None, victim.communicate()[1]
             end(victim)
+    assert [worker.poll() for worker in workers] == [None] * 3
     while workers:
         end(workers.pop())
     site.delivered()
