@@ -183,7 +183,7 @@ def test_a_backlog_that_fills_the_disk(site: Site) -> None:
         site.up()
         for handle in handles:
             fulfilled(handle)
-        until(lambda: replicator.stats().unsaved == 0, "there is room again", 3)
+        until(lambda: replicator.stats().unsaved == 0, "there is room again")
         replicator.close(5)
     assert site.written(0) == site.written(1) == list(range(1_500))
 
