@@ -31,6 +31,11 @@ impl Source {
         self.journal.disk().is_some()
     }
 
+    /// Whether its origin was named by the user, who may go on with it.
+    pub fn is_named(&self) -> bool {
+        self.journal.disk().is_some_and(Disk::is_named)
+    }
+
     /// Notes that `replica` needs nothing of it any more. `true` for the last of `all`: its file is not needed either.
     pub fn finish(&self, replica: u8, all: ReplicaSet) -> bool {
         let bit = 1 << replica;

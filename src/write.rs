@@ -89,6 +89,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// Whether `replica` has no outcome for it.
+    pub fn is_open_for(&self, replica: u8) -> bool {
+        self.settlement.open() & (1 << replica) != 0
+    }
+
     /// The statements that go to `replica`.
     pub fn statements_for(&self, replica: u8) -> impl Iterator<Item = &SentStatement> {
         self.body.statements().iter().filter(move |s| s.targets & (1 << replica) != 0)

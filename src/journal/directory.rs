@@ -11,7 +11,7 @@ use super::{
     cursor::Cursor,
     disk::Disk,
     lock::Lock,
-    store::{Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header},
+    store::{Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
 };
 use crate::{
     config::{Config, JournalConfig},
@@ -246,16 +246,4 @@ fn renamed(holds: &str) -> String {
 
 fn not_delivered(path: &Path, error: &StoreError) -> String {
     format!("the journal {} is left as it is, and nothing in it is delivered: {error}", path.display())
-}
-
-fn remove_files(path: &Path) -> io::Result<()> {
-    for end in ["", "-wal", "-shm"] {
-        let mut path = path.as_os_str().to_owned();
-        path.push(end);
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }

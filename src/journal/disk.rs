@@ -16,7 +16,7 @@ use super::{
     letter::{DeadLetter, LetterKey},
     lock::Lock,
     queue::{Appended, Queue},
-    store::{Store, StoreError},
+    store::{Store, StoreError, remove_files},
 };
 use crate::{
     config::Durability,
@@ -209,7 +209,8 @@ impl Disk {
                 store.insert(writes.iter().map(|write| &**write), &replayed)?;
                 if writes.is_empty() { store.skip_to(last) } else { Ok(()) }
             });
-            if !self.check(result) {
+            if let Err(error) = result {
+                self.fails(&error);
                 self.failure().writes = true;
                 queue.send_unsaved();
                 return false;
@@ -230,14 +231,18 @@ impl Disk {
 
     /// Whether a step worked. If not, the problem is there for all to see until writes can be put into the file again.
     fn check<T>(&self, result: Result<T, StoreError>) -> bool {
-        let Err(error) = result else {
-            if !self.failure().writes {
-                self.works();
-            }
-            return true;
-        };
+        if let Err(error) = &result {
+            self.fails(error);
+        } else if !self.failure().writes {
+            self.works();
+        }
+        result.is_ok()
+    }
+
+    /// Notes that the file cannot be written.
+    fn fails(&self, error: &StoreError) {
         if matches!(error, StoreError::Closed) {
-            return false;
+            return;
         }
         let mut failure = self.failure();
         let problem = format!("the journal {} could not be written: {error}", self.path.display());
@@ -248,7 +253,6 @@ impl Disk {
         }
         failure.problem = Some(problem.into());
         failure.retry_at = Some(Instant::now() + RETRY);
-        false
     }
 
     /// Notes that writes can be put into the file.
@@ -456,11 +460,7 @@ impl Disk {
         }
         let Some(lock) = access.file.lock.take() else { return false };
         if spent {
-            for end in ["", "-wal", "-shm"] {
-                let mut path = self.path.clone().into_os_string();
-                path.push(end);
-                let _ = std::fs::remove_file(path);
-            }
+            let _ = remove_files(&self.path);
             // Last: while it is there, nobody takes what is left of the journal for a damaged one.
             let _ = lock.remove();
         }

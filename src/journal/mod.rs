@@ -110,7 +110,7 @@ impl Journal {
         replica: u8,
         mut take: impl FnMut(&Arc<Write>) -> bool,
     ) -> Result<u64, Reason> {
-        let (mut at, mut first) = (position, None);
+        let (mut at, mut before_first) = (position, None);
         loop {
             let (writes, seen) = match self.read_part(at, replica) {
                 Ok(part) => part,
@@ -119,9 +119,9 @@ impl Journal {
                 Err(reason) => return Err(reason),
             };
             for write in &writes {
-                first = first.or(Some(write.seq));
+                let passed = *before_first.get_or_insert(write.seq - 1);
                 if !take(write) {
-                    return Ok(first.map_or(seen, |first| first - 1));
+                    return Ok(passed);
                 }
             }
             if seen == at {
@@ -129,7 +129,7 @@ impl Journal {
             }
             at = seen;
         }
-        Ok(first.map_or(at, |first| first - 1))
+        Ok(before_first.unwrap_or(at))
     }
 
     /// The next writes that are open for `replica`, and the number of the last one looked at.
@@ -139,7 +139,7 @@ impl Journal {
             Read::Filed(before) => {
                 let mut writes = self.read_file(position, before)?;
                 let seen = writes.last().map_or(position, |write| write.seq);
-                writes.retain(|write| write.settlement.open() & (1 << replica) != 0);
+                writes.retain(|write| write.is_open_for(replica));
                 Ok((writes, seen))
             }
         }
@@ -164,7 +164,7 @@ impl Journal {
                 let newest = disk.with(|store| store.newest_for(usize::from(replica)));
                 let Some(seq) = newest.map_err(|error| disk.unreadable(&error))? else { return Ok(None) };
                 let write = self.read_file(seq - 1, seq + 1)?.pop();
-                Ok(write.filter(|write| write.settlement.open() & (1 << replica) != 0))
+                Ok(write.filter(|write| write.is_open_for(replica)))
             }
             (open, _) => Ok(open),
         }

@@ -222,7 +222,7 @@ impl Queue {
                 break;
             }
             seen = write.seq;
-            if write.settlement.open() & (1 << replica) != 0 {
+            if write.is_open_for(replica) {
                 open.push(Arc::clone(write));
             }
         }
@@ -251,7 +251,7 @@ impl Queue {
     /// The newest write that is open for `replica`, among those in memory.
     pub fn last_open(&self, replica: u8) -> Option<Arc<Write>> {
         let inner = self.inner();
-        let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
+        let open = |write: &&Arc<Write>| write.is_open_for(replica);
         if inner.lag[usize::from(replica)].writes == 0 {
             None
         } else {
@@ -265,7 +265,7 @@ impl Queue {
         if inner.filed.is_some() && inner.positions[usize::from(replica)] + 1 < inner.first {
             return None;
         }
-        let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
+        let open = |write: &&Arc<Write>| write.is_open_for(replica);
         let start = (inner.positions[usize::from(replica)] + 1).saturating_sub(inner.first) as usize;
         inner.writes.range(start.min(inner.writes.len())..).find(open).map(|write| write.submitted)
     }
@@ -336,7 +336,7 @@ impl Queue {
             let mut inner = self.inner();
             for (write, outcome) in &step {
                 let replica = usize::from(outcome.replica);
-                if write.settlement.open() & (1 << replica) != 0 {
+                if write.is_open_for(outcome.replica) {
                     inner.lag[replica].remove(write);
                     write.settlement.settle(outcome.clone());
                 }
@@ -352,8 +352,7 @@ impl Queue {
     pub fn settle_all(&self, replica: u8, through: u64, reason: &Reason) -> usize {
         let (open, before) = {
             let inner = self.inner();
-            let open =
-                |write: &Arc<Write>| write.seq <= through && write.settlement.open() & (1 << replica) != 0;
+            let open = |write: &Arc<Write>| write.seq <= through && write.is_open_for(replica);
             let held = inner.filed.iter().flat_map(|filed| filed.held.values()).filter_map(Weak::upgrade);
             let writes = held.chain(inner.writes.iter().cloned()).filter(open).collect::<Vec<_>>();
             (writes, inner.lag[usize::from(replica)].writes)
@@ -469,7 +468,7 @@ impl Inner {
 
     fn lag_in_memory(&self, replica: u8) -> Pending {
         let mut lag = Pending::default();
-        let open = |write: &&Arc<Write>| write.settlement.open() & (1 << replica) != 0;
+        let open = |write: &&Arc<Write>| write.is_open_for(replica);
         self.writes.iter().filter(open).for_each(|write| lag.count(write));
         lag
     }

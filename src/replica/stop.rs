@@ -8,7 +8,7 @@ use super::{
     task::Task,
 };
 use crate::{
-    journal::{Disk, NOTHING_MORE, Stopped},
+    journal::{NOTHING_MORE, Stopped},
     reason::{Reason, ReasonCode},
     shared::Level,
     wire::{forget, retire},
@@ -120,9 +120,8 @@ impl Task {
         }
         self.pay_at_last();
         self.keep();
-        let named = self.source.journal.disk().is_some_and(Disk::is_named);
         let done = self.delivery.is_certain() && self.shared.lag(self.replica).writes == 0;
-        if self.is_own() && done && !named {
+        if self.is_own() && done && !self.source.is_named() {
             let origin = &self.source.origin;
             let leave = if self.source.is_durable() { retire(origin) } else { forget(origin) };
             let _ = self.client.query(&leave).await;

@@ -149,8 +149,7 @@ impl Task {
 
     /// Ends with a source of a dead process, from which this replica has everything.
     async fn leave(&mut self) {
-        let named = self.source.journal.disk().is_some_and(Disk::is_named);
-        if self.delivery.standing.is_some() && !named {
+        if self.delivery.standing.is_some() && !self.source.is_named() {
             match self.ask(&retire(&self.source.origin)).await {
                 // Where the table is gone there is nothing to retire.
                 Verdict::Delivered(_) | Verdict::Reject { .. } => {}
