@@ -68,7 +68,8 @@ fn render_statement(
     }
     let Rendered { sql, large } = rendered;
     let large = (!large.is_empty()).then(|| Box::new(large));
-    let sent = SentStatement { sql: sql.as_str().into(), large, targets: statement.targets };
+    let row = statement.template.row().filter(|_| large.is_none());
+    let sent = SentStatement { sql: sql.as_str().into(), large, targets: statement.targets, row };
     if sql.capacity() <= MAX_SCRATCH_BYTES {
         SCRATCH.set(sql);
     }

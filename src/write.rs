@@ -1,11 +1,11 @@
 //! The unit of replication: one statement, or all statements of one committed transaction.
 
-use std::time::Instant;
+use std::{num::NonZeroU16, time::Instant};
 
 use crate::{
     outcome::Settlement,
     reason::Reason,
-    sql::{LargeValue, ReplicaSet},
+    sql::{LargeValue, ReplicaSet, row_start},
 };
 
 /// A statement as it is sent, with the replicas it is for.
@@ -17,6 +17,21 @@ pub struct SentStatement {
     pub large: Option<Box<Vec<LargeValue>>>,
     /// The replicas it goes to.
     pub targets: ReplicaSet,
+    /// Where its row begins, if it is an INSERT of one row of constants: such ones can be sent as one.
+    pub row: Option<NonZeroU16>,
+}
+
+impl SentStatement {
+    /// One whose row, if it has one, is still to be found.
+    pub fn new(sql: Box<str>, large: Option<Box<Vec<LargeValue>>>, targets: ReplicaSet) -> Self {
+        let row = if large.is_none() { row_start(&sql).and_then(NonZeroU16::new) } else { None };
+        Self { sql, large, targets, row }
+    }
+
+    /// What comes before its row, and the row.
+    pub fn split_row(&self) -> Option<(&str, &str)> {
+        self.sql.split_at_checked(usize::from(self.row?.get()))
+    }
 }
 
 /// What a write does.

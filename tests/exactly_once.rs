@@ -27,6 +27,10 @@ const SCHEMA: &str = "CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER NO
     CREATE TABLE log (at INTEGER PRIMARY KEY AUTOINCREMENT, entry INTEGER NOT NULL);
     CREATE TABLE once (entry INTEGER PRIMARY KEY, body);";
 
+/// What makes a row that fails leave those before it in the table.
+const FAILS_HALFWAY: &str = "CREATE TABLE other (a UNIQUE ON CONFLICT FAIL);
+    CREATE TRIGGER no_negative BEFORE INSERT ON log WHEN new.entry IS NULL BEGIN SELECT RAISE(FAIL, 'negative'); END;";
+
 /// One write of a test.
 #[derive(Debug, Clone)]
 enum Step {
@@ -34,6 +38,14 @@ enum Step {
     Count,
     /// Two statements that belong together.
     Pair,
+    /// A row that can be sent as one statement with others.
+    Row,
+    /// Several in one write.
+    Rows(usize),
+    /// One that breaks a constraint.
+    BadRow,
+    /// Several in one write, the last of which breaks it.
+    BadRows(usize),
     /// Breaks a constraint.
     Bad,
     /// Its second statement breaks a constraint, after a first that does not.
@@ -48,12 +60,18 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => Just(Step::Count),
         6 => Just(Step::Pair),
+        20 => Just(Step::Row),
+        3 => (1..300usize).prop_map(Step::Rows),
+        3 => Just(Step::BadRow),
+        1 => (1..150usize).prop_map(Step::BadRows),
         2 => Just(Step::Bad),
         2 => Just(Step::HalfBad),
         1 => (1..150_000usize).prop_map(Step::Large),
         1 => Just(Step::Long),
     ]
 }
+
+const BAD_ROW: &str = "INSERT INTO log (entry) VALUES (NULL)";
 
 struct NoParameters;
 
@@ -102,6 +120,10 @@ impl Step {
         let sql = match self {
             Self::Count => format!("UPDATE counter SET n = n + 1 WHERE id = 1; {log}"),
             Self::Pair => format!("UPDATE counter SET n = n + 1; {log}"),
+            Self::Row => log.clone(),
+            Self::Rows(count) => format!("{log};").repeat(*count),
+            Self::BadRow => BAD_ROW.into(),
+            Self::BadRows(count) => format!("{log};").repeat(*count) + BAD_ROW,
             Self::Bad => "UPDATE counter SET n = -1".into(),
             Self::HalfBad => format!("{log}; UPDATE counter SET n = -1"),
             Self::Large(_) => format!("INSERT INTO once VALUES (?, ?); {log}"),
@@ -119,11 +141,22 @@ impl Step {
             }
             _ => render(&plan, Values::One(&NoParameters), &mut statements),
         };
-        engine.submit(draft(rendered.map(|()| statements), plan.targets(), None))
+        let expected = matches!(self, Self::Row | Self::BadRow).then_some(1);
+        engine.submit(draft(rendered.map(|()| statements), plan.targets(), expected))
     }
 
     fn is_good(&self) -> bool {
-        !matches!(self, Self::Bad | Self::HalfBad)
+        !matches!(self, Self::Bad | Self::HalfBad | Self::BadRow | Self::BadRows(_))
+    }
+
+    /// How many entries it leaves in the log, on a replica that takes a failed text back or not.
+    fn entries(&self, rolls_back: bool) -> usize {
+        match self {
+            Self::Rows(count) => *count,
+            Self::BadRows(count) if !rolls_back => *count,
+            Self::HalfBad => usize::from(!rolls_back),
+            _ => usize::from(self.is_good()),
+        }
     }
 
     fn counts(&self) -> (i64, i64) {
@@ -131,6 +164,7 @@ impl Step {
             Self::Count => (1, 0),
             Self::Pair => (1, 1),
             Self::Long => (0, 1_500),
+            Self::Row | Self::Rows(_) | Self::BadRow | Self::BadRows(_) => (0, 0),
             Self::Bad | Self::HalfBad | Self::Large(_) => (0, 0),
         }
     }
@@ -168,16 +202,27 @@ fn journal(directory: &tempfile::TempDir) -> JournalConfig {
     }
 }
 
-fn deliver(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool) {
-    deliver_with(steps, seed, fault_percent, rolls_back, false);
+/// The replica and what is between.
+#[derive(Debug, Clone, Copy)]
+struct World {
+    seed: u64,
+    fault_percent: u8,
+    rolls_back: bool,
+    fails_halfway: bool,
+    on_disk: bool,
 }
 
-fn deliver_with(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool, on_disk: bool) {
+const CALM: World =
+    World { seed: 1, fault_percent: 0, rolls_back: false, fails_halfway: false, on_disk: false };
+
+fn deliver(steps: &[Step], world: World) -> Vec<String> {
+    let World { seed, fault_percent, rolls_back, fails_halfway, on_disk } = world;
+    let schema = if fails_halfway { [SCHEMA, FAILS_HALFWAY].concat() } else { SCHEMA.to_owned() };
     let directory = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let servers = runtime.block_on(async {
-        let worst = Server::start(SCHEMA, seed, fault_percent, rolls_back).await;
-        let plain = Server::start(SCHEMA, seed, 0, rolls_back).await;
+        let worst = Server::start(&schema, seed, fault_percent, rolls_back).await;
+        let plain = Server::start(&schema, seed, 0, rolls_back).await;
         [worst, plain]
     });
     let config = Config { journal: on_disk.then(|| journal(&directory)), ..config(&servers) };
@@ -189,8 +234,8 @@ fn deliver_with(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool, 
     servers[0].calm();
 
     for server in &servers {
-        let applied = |step: &Step| step.is_good() || (matches!(step, Step::HalfBad) && !rolls_back);
-        let expected: Vec<_> = (0..steps.len() as i64).filter(|&at| applied(&steps[at as usize])).collect();
+        let entries = |(at, step): (usize, &Step)| vec![at as i64; step.entries(rolls_back)];
+        let expected: Vec<_> = steps.iter().enumerate().flat_map(entries).collect();
         assert_eq!(server.query::<i64>("SELECT entry FROM log ORDER BY at"), expected, "order");
         let sums = steps.iter().map(Step::counts).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         assert_eq!(server.query::<i64>("SELECT n FROM counter ORDER BY id"), [sums.0, sums.1], "counts");
@@ -204,6 +249,8 @@ fn deliver_with(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool, 
         for outcome in outcomes {
             let fulfilled = matches!(outcome.status, Status::Fulfilled { .. });
             assert_eq!(fulfilled, step.is_good(), "{step:?}: {outcome:?}");
+            let differs = matches!(outcome.status, Status::Fulfilled { differs_from: Some(_), .. });
+            assert!(!differs, "{step:?}: {outcome:?}");
         }
     }
     assert!(engine.close(Some(Instant::now() + Duration::from_secs(5)), || false));
@@ -215,6 +262,8 @@ fn deliver_with(steps: &[Step], seed: u64, fault_percent: u8, rolls_back: bool, 
     let letters = steps.iter().any(|step| !step.is_good());
     let left = std::fs::read_dir(directory.path()).unwrap().count();
     assert!(left == 0 || letters, "the journal is gone when nothing is left to do");
+    let replica = servers[1].replica.lock().unwrap();
+    replica.requests.clone()
 }
 
 fn large_bytes(steps: &[Step]) -> Option<i64> {
@@ -229,8 +278,28 @@ fn large_bytes(steps: &[Step]) -> Option<i64> {
 fn a_calm_network_delivers_everything() {
     let steps =
         [Step::Count, Step::Pair, Step::Bad, Step::HalfBad, Step::Large(100_000), Step::Long, Step::Count];
-    deliver(&steps, 1, 0, false);
-    deliver(&steps, 1, 0, true);
+    deliver(&steps, CALM);
+    deliver(&steps, World { rolls_back: true, ..CALM });
+}
+
+#[test]
+fn rows_are_joined_and_the_one_at_fault_is_found() {
+    let rows = |count| std::iter::repeat_n(Step::Row, count);
+    let steps: Vec<_> = rows(150).chain([Step::BadRow]).chain(rows(200)).chain([Step::BadRows(9)]).collect();
+    for rolls_back in [false, true] {
+        let requests = deliver(&steps, World { rolls_back, ..CALM });
+        // The first text may have left with the first write alone.
+        assert!(requests.iter().any(|sql| sql.contains("),(")), "{requests:?}");
+    }
+}
+
+#[test]
+fn rows_are_sent_apart_where_one_that_fails_would_leave_others() {
+    let mut steps = vec![Step::Row; 300];
+    steps[200] = Step::BadRow;
+    let requests = deliver(&steps, World { fails_halfway: true, ..CALM });
+    let joined = requests.iter().filter(|sql| sql.contains("),(")).count();
+    assert_eq!(joined, 1, "the head of the first text with joined rows refuses it");
 }
 
 proptest! {
@@ -242,8 +311,9 @@ proptest! {
         seed: u64,
         fault_percent in 0u8..60,
         rolls_back: bool,
+        fails_halfway: bool,
         on_disk: bool,
     ) {
-        deliver_with(&steps, seed, fault_percent, rolls_back, on_disk);
+        deliver(&steps, World { seed, fault_percent, rolls_back, fails_halfway, on_disk });
     }
 }

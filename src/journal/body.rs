@@ -45,7 +45,7 @@ pub fn plain(body: &Body, targets: ReplicaSet) -> Option<&str> {
 
 /// The body of a bare text.
 pub fn from_plain(sql: &str, targets: ReplicaSet) -> Body {
-    Body::One(SentStatement { sql: sql.into(), large: None, targets })
+    Body::One(SentStatement::new(sql.into(), None, targets))
 }
 
 /// Any body as JSON, with the replicas as `file` numbers them.
@@ -99,11 +99,8 @@ fn restore(statement: StoredStatement, here: impl Fn(ReplicaSet) -> ReplicaSet) 
         Some(LargeValue { id: value.id, content })
     });
     let large: Vec<_> = large.collect::<Option<_>>()?;
-    Some(SentStatement {
-        sql: statement.sql.into(),
-        large: (!large.is_empty()).then(|| Box::new(large)),
-        targets: here(statement.targets),
-    })
+    let large = (!large.is_empty()).then(|| Box::new(large));
+    Some(SentStatement::new(statement.sql.into(), large, here(statement.targets)))
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -132,7 +129,7 @@ mod tests {
     fn statement() -> impl Strategy<Value = SentStatement> {
         (".*", prop::collection::vec(value(), 0..3), any::<u64>()).prop_map(|(sql, large, targets)| {
             let large = (!large.is_empty()).then(|| Box::new(large));
-            SentStatement { sql: sql.into(), large, targets }
+            SentStatement::new(sql.into(), large, targets)
         })
     }
 

@@ -7,7 +7,7 @@ use crate::{
     config::MAX_SQL_BYTES,
     journal::{Cursor, Issued, State, Stopped},
     reason::{Reason, ReasonCode},
-    wire::{Batch, BatchBuilder, Row, Standing, Verdict, drop_large, handshake, inspect, stage_large},
+    wire::{Batch, BatchBuilder, Join, Row, Standing, Verdict, drop_large, handshake, inspect, stage_large},
     write::Write,
 };
 
@@ -44,6 +44,10 @@ pub struct Delivery {
     pub(super) staged: HashMap<u64, usize>,
     /// The last write in each text sent that is not settled: an outcome's number of attempts.
     pub(super) sends: Vec<u64>,
+    /// Whether the newest of them sends rows of several statements as one.
+    joined: bool,
+    /// Which rows may be sent so.
+    join: Join,
     /// The most writes in the next batch: halved to find the one at fault.
     pub(super) width: usize,
     /// Internal errors of a write alone in its batch: its number, and how many.
@@ -81,6 +85,8 @@ impl Default for Delivery {
             doubt: None,
             staged: HashMap::new(),
             sends: Vec::new(),
+            joined: false,
+            join: Join::After(0),
             width: MAX_BATCH_WRITES,
             internal_errors: (0, 0),
             halted: None,
@@ -186,8 +192,8 @@ impl Task {
             let litter = std::mem::take(&mut self.delivery.litter);
             self.ask(&drop_large(litter)).await;
         }
-        let mut builder =
-            BatchBuilder::new(self.replica, standing, self.delivery.step, MAX_SQL_BYTES, self.delivery.width);
+        let Delivery { step, width, join, .. } = self.delivery;
+        let mut builder = BatchBuilder::new(self.replica, standing, step, MAX_SQL_BYTES, width, join);
         let mut refused = None;
         let passed = self.read(|write| {
             let taken = builder.add(write);
@@ -233,12 +239,13 @@ impl Task {
     }
 
     async fn send(&mut self, batch: Batch, standing: Standing) {
-        let Batch { sql, writes, last, chain, .. } = batch;
+        let Batch { sql, writes, last, chain, joined, .. } = batch;
         self.delivery.sends.push(last);
         self.delivery.issued.push(Issued { chain, last });
         let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
         self.delivery.issued.drain(..excess);
         self.delivery.carried = writes;
+        self.delivery.joined = joined;
         // Before it is sent: a text that ran and is not in the journal would look like someone else's.
         self.keep();
         // Until an answer says otherwise: this request may be cut short at any moment.
@@ -256,8 +263,12 @@ impl Task {
             },
             Verdict::Retry { after, reason } => {
                 if reason.code == ReasonCode::Guard {
-                    // The guard also asks whether the staged values are there: perhaps one is not.
+                    // The guard also asks whether the staged values are there, and whether joined rows are safe: perhaps
+                    // one is not there, or the rows are not.
                     self.delivery.staged.clear();
+                    if joined {
+                        self.delivery.join = Join::Nothing;
+                    }
                 }
                 self.delivery.doubt = Some(Doubt::Lost(reason.clone()));
                 self.pause(after, reason).await;
@@ -303,8 +314,9 @@ impl Task {
         if !newest || left == 0 {
             return;
         }
-        // What is left over begins with the write that failed.
+        // What is left over begins with the write that failed, unless others were sent as one with it.
         match doubt {
+            Doubt::Failed(_) if self.delivery.joined => self.separate(),
             Doubt::Failed(reason) => self.reject_next(reason),
             Doubt::Lost(reason) => self.suspect(left, reason),
         }
@@ -316,6 +328,13 @@ impl Task {
             Doubt::Failed(_) if self.delivery.carried > 1 => self.delivery.width = self.delivery.carried / 2,
             Doubt::Failed(reason) => self.reject_next(reason),
             Doubt::Lost(reason) => self.suspect(self.delivery.carried, reason),
+        }
+    }
+
+    /// Sends what the newest text carried once more, each row by itself: the one at fault will show.
+    fn separate(&mut self) {
+        if let (Join::After(seq), Some(&last)) = (self.delivery.join, self.delivery.sends.last()) {
+            self.delivery.join = Join::After(seq.max(last));
         }
     }
 

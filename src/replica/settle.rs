@@ -16,7 +16,7 @@ use crate::{
     outcome::{self, Outcome},
     reason::{Reason, ReasonCode},
     shared::Level,
-    wire::{Row, applied_changes},
+    wire::{Changed, Row},
     write::{Body, Write},
 };
 
@@ -30,14 +30,22 @@ impl Task {
             // The doubt stays, and the row is read again once the journal can be.
             return 0;
         }
-        let changes = applied_changes(&row.changes).chain(std::iter::repeat(None));
+        let known = Changed::read(&row.changes).map(Some).chain(std::iter::repeat(None));
         let now = Instant::now();
-        let outcome = |(at, (write, changes)): (usize, (Arc<Write>, Option<i64>))| {
-            let changes = changes.filter(|_| at > 0 || !partial);
-            let outcome = self.fulfilled(&write, changes, now);
-            (write, outcome)
-        };
-        let outcomes: Vec<_> = applied.into_iter().zip(changes).enumerate().map(outcome).collect();
+        let mut outcomes = Vec::with_capacity(applied.len());
+        let mut rest = applied.into_iter();
+        for changed in known {
+            let first = outcomes.len();
+            let each = changed.and_then(Changed::each).filter(|_| first > 0 || !partial);
+            for write in rest.by_ref().take(changed.map_or(usize::MAX, |changed| changed.writes)) {
+                let outcome = self.fulfilled(&write, each, now);
+                outcomes.push((write, outcome));
+            }
+            self.tell_missing(&outcomes[first..], changed);
+            if rest.len() == 0 {
+                break;
+            }
+        }
         let count = outcomes.len();
         Status::count(&self.status().fulfilled, count as u64);
         self.delivery.standing = Some(row.standing(id));
@@ -87,19 +95,28 @@ impl Task {
         self.outcome(write, outcome::Status::Fulfilled { changes, differs_from }, now)
     }
 
+    /// Rows that were sent as one, and of which fewer were inserted than on the primary.
+    fn tell_missing(&self, outcomes: &[(Arc<Write>, Outcome)], changed: Option<Changed>) {
+        let expected = outcomes.iter().filter(|(write, _)| write.expected.is_some()).count();
+        let missing = changed.map_or(0, Changed::missing).min(expected);
+        if let ([(first, _), ..], [.., (last, _)], 1..) = (outcomes, outcomes, missing) {
+            let what = format!("of the writes {} to {} {missing} changed no row there", first.seq, last.seq);
+            self.tell_diverged(missing as u64, &what);
+        }
+    }
+
     fn tell_difference(&self, write: &Write, expected: i64, changes: i64) {
+        let what = format!("write {} changed {changes} rows there and {expected} on the primary", write.seq);
+        self.tell_diverged(1, &what);
+    }
+
+    fn tell_diverged(&self, writes: u64, what: &str) {
         let status = self.status();
         status.diverged.store(true, Ordering::Relaxed);
-        if status.changes_differ.fetch_add(1, Ordering::Relaxed) == 0 {
+        if status.changes_differ.fetch_add(writes, Ordering::Relaxed) == 0 {
             let name = self.shared.name(self.replica);
-            self.log(
-                Level::Warning,
-                format!(
-                    "replica {name} has diverged: write {} changed {changes} rows there and {expected} on the primary \
-                     (further differences are only counted)",
-                    write.seq
-                ),
-            );
+            let message = format!("replica {name} has diverged: {what} (further differences are only counted)");
+            self.log(Level::Warning, message);
         }
     }
 

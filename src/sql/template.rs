@@ -1,6 +1,9 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
+use std::num::NonZeroU16;
+
 use super::literal::{Value, literal_len, push_literal};
+use super::one_row::row_start;
 use super::{Placeholder, Statement};
 
 /// Where parameters come from. One implementation reads Python objects, another plain values.
@@ -73,6 +76,8 @@ pub const VALUE_TABLE: &str = "tmp_afterquery_value";
 pub struct Template {
     text: Box<str>,
     holes: Box<[Hole]>,
+    /// Where the row begins of an INSERT with one row of constants.
+    row: Option<NonZeroU16>,
     /// How many parameters the statement takes.
     parameters: u32,
 }
@@ -98,12 +103,18 @@ impl Template {
         };
         let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
         let parameters = statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
-        Self { text: text.into(), holes, parameters }
+        let row = row_start(&text).and_then(NonZeroU16::new);
+        Self { text: text.into(), holes, row, parameters }
     }
 
     /// How many parameters a sequence for this statement has.
     pub fn parameters(&self) -> u32 {
         self.parameters
+    }
+
+    /// Where the row begins of an INSERT with one row of constants: in the rendered text, too.
+    pub fn row(&self) -> Option<NonZeroU16> {
+        self.row
     }
 
     /// The text without parameters put in.

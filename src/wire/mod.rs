@@ -1,13 +1,13 @@
 //! The protocol: the texts a replica is sent, what its answers mean, and HTTP.
 
+mod batch;
 mod client;
 mod reply;
 mod verdict;
 mod watermark;
 
+pub use batch::{Batch, BatchBuilder, Join};
 pub use client::{Client, Endpoint};
-pub use reply::{Answer, Row, applied_changes};
+pub use reply::{Answer, Changed, Row};
 pub use verdict::{TransportError, Verdict, judge};
-pub use watermark::{
-    Batch, BatchBuilder, Standing, drop_large, forget, handshake, inspect, retire, stage_large,
-};
+pub use watermark::{Standing, drop_large, forget, handshake, inspect, retire, stage_large};

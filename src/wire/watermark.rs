@@ -13,16 +13,13 @@
 //!
 //! The table lies among the names StarbaseDB keeps for internal use (`tmp_…`).
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    sql::{LargeContent, LargeValue, VALUE_TABLE, Value, push_literal},
-    write::Write,
-};
+use crate::sql::{LargeContent, LargeValue, VALUE_TABLE, Value, push_literal};
 
-const TABLE: &str = "tmp_afterquery_watermark";
+pub(super) const TABLE: &str = "tmp_afterquery_watermark";
 
 /// Seconds after which the row of an origin without a durable journal may be removed by another origin: the
 /// process is long gone, since a living one refreshes its row daily. 30 days.
@@ -119,13 +116,6 @@ pub fn drop_large(ids: impl IntoIterator<Item = u64>) -> String {
     format!("DELETE FROM {VALUE_TABLE} WHERE id IN ({})", ids.join(","))
 }
 
-/// A number no other process will draw, below 2^53 because it comes back through JSON. From the system and not from a
-/// generator of our own: two copies of one process image would draw the same.
-fn new_chain() -> u64 {
-    let random = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-    (random >> 11).max(1)
-}
-
 fn chunks(content: &LargeContent, size: usize) -> Vec<Value<'_>> {
     match content {
         LargeContent::Blob(bytes) => bytes.chunks(size).map(Value::Blob).collect(),
@@ -146,160 +136,7 @@ fn chunks(content: &LargeContent, size: usize) -> Vec<Value<'_>> {
     }
 }
 
-fn parts(value: &LargeValue, max_bytes: usize) -> usize {
+/// How many pieces a value is staged in.
+pub(super) fn parts(value: &LargeValue, max_bytes: usize) -> usize {
     chunks(&value.content, max_bytes.saturating_sub(300).max(8) / 2).len()
-}
-
-/// A text to be sent, and what it carries.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// The text.
-    pub sql: String,
-    /// How many writes it carries, the last of them perhaps in part.
-    pub writes: usize,
-    /// The number of the last.
-    pub last: u64,
-    /// The chain it sets: how it is recognised on the replica.
-    pub chain: u64,
-    /// Values to be staged before it is sent.
-    pub large: Vec<LargeValue>,
-}
-
-/// Gathers writes into one text.
-#[derive(Debug)]
-pub struct BatchBuilder {
-    replica: u8,
-    max_bytes: usize,
-    max_writes: usize,
-    id: u64,
-    /// Statements of the first write that are applied already.
-    step: u64,
-    /// Of these, how many are still to be stepped over.
-    skip: u64,
-    /// What comes after the head.
-    tail: String,
-    writes: usize,
-    last: u64,
-    large: Vec<LargeValue>,
-    full: bool,
-}
-
-/// What the head and the last statement need: their text is about 500 bytes and up to 60 for each staged value.
-const FRAME_BYTES: usize = 900;
-
-impl BatchBuilder {
-    /// One for `replica`, for texts of at most `max_bytes` bytes. Of the first write `step` statements are applied.
-    pub fn new(replica: u8, standing: Standing, step: u64, max_bytes: usize, max_writes: usize) -> Self {
-        Self {
-            replica,
-            max_bytes: max_bytes.saturating_sub(FRAME_BYTES),
-            max_writes,
-            id: standing.id,
-            skip: step,
-            step,
-            tail: String::new(),
-            writes: 0,
-            last: 0,
-            large: Vec::new(),
-            full: false,
-        }
-    }
-
-    /// Adds a write. `false` when it does not fit any more, and when it can only stand alone.
-    pub fn add(&mut self, write: &Arc<Write>) -> bool {
-        if self.full || self.writes >= self.max_writes {
-            return false;
-        }
-        let before = (self.tail.len(), self.large.len());
-        let count = write.statements_for(self.replica).count() as u64;
-        if count == 0 {
-            // It cannot be sent: whoever settles it must come to it with nothing in front.
-            self.full = true;
-            return false;
-        }
-        let first = std::mem::take(&mut self.skip);
-        let mut step = first;
-        for statement in write.statements_for(self.replica).skip(first as usize) {
-            let at = self.tail.len();
-            self.push_statement(statement, write.seq, step + 1, step + 1 == count);
-            if self.tail.len() > self.max_bytes && step > first {
-                self.tail.truncate(at);
-                break;
-            }
-            step += 1;
-        }
-        let fits = self.tail.len() <= self.max_bytes && step == count;
-        if !fits && !self.is_empty() {
-            // It does not fit behind the others. Alone it will, or go in parts.
-            self.tail.truncate(before.0);
-            self.large.truncate(before.1);
-            self.full = true;
-            return false;
-        }
-        self.full = !fits;
-        self.writes += 1;
-        self.last = write.seq;
-        true
-    }
-
-    fn push_statement(&mut self, statement: &crate::write::SentStatement, seq: u64, step: u64, last: bool) {
-        self.tail.push(';');
-        self.tail.push_str(&statement.sql);
-        let id = self.id;
-        // The mark directly follows the statement: anything between would change what `changes()` says.
-        let _ = if last && step == 1 {
-            write!(self.tail, ";UPDATE {TABLE} SET seq={seq},changes=changes||changes()||';' WHERE id={id}")
-        } else if last {
-            write!(
-                self.tail,
-                ";UPDATE {TABLE} SET seq={seq},step=0,changes=changes||changes()||';' WHERE id={id}"
-            )
-        } else {
-            write!(self.tail, ";UPDATE {TABLE} SET step={step},changes=changes||changes()||',' WHERE id={id}")
-        };
-        if let Some(large) = &statement.large {
-            self.large.extend(large.iter().cloned());
-        }
-    }
-
-    /// Whether nothing was added.
-    pub fn is_empty(&self) -> bool {
-        self.writes == 0
-    }
-
-    /// The text, with a head that expects `standing` and counts everything up to `position` as done.
-    pub fn build(self, origin: &str, standing: Standing, position: u64, max_bytes: usize) -> Batch {
-        let chain = new_chain();
-        let Standing { id, seq, step, chain: expected } = standing;
-        // A write begun but not finished goes on where it stopped.
-        let resumed = self.step;
-        let mut sql = String::with_capacity(self.tail.len() + FRAME_BYTES);
-        let _ = write!(
-            sql,
-            "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
-             (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
-        );
-        for value in &self.large {
-            let _ = write!(
-                sql,
-                " AND EXISTS (SELECT 1 FROM {VALUE_TABLE} WHERE id={} AND parts={})",
-                value.id,
-                parts(value, max_bytes)
-            );
-        }
-        let _ = write!(
-            sql,
-            " THEN {position} END FROM {TABLE} NOT INDEXED WHERE id={id} AND origin='{origin}'),{resumed},{chain},'',0,0) \
-             ON CONFLICT (origin) DO UPDATE SET seq=excluded.seq,step=excluded.step,chain=excluded.chain,changes=''"
-        );
-        sql.push_str(&self.tail);
-        if !self.large.is_empty() {
-            sql.push(';');
-            sql.push_str(&drop_large(self.large.iter().map(|value| value.id)));
-        }
-        // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
-        // what `changes()` says.
-        let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
-        Batch { sql, writes: self.writes, last: self.last, chain, large: self.large }
-    }
 }

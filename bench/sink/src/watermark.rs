@@ -10,8 +10,8 @@ use crate::number;
 /// What is counted as one write in a text without marks.
 const WRITE: &[u8] = b"INSERT INTO users";
 
-/// What stands at the end of each whole write in a text of ours.
-const MARK: &[u8] = b"changes||changes()||';'";
+/// What stands behind each statement in a text of ours; `';'` follows at the end of a write, `'/9;'` at the end of nine.
+const MARK: &[u8] = b"changes||changes()||'";
 
 /// One origin's row.
 #[derive(Debug, Clone, Copy)]
@@ -111,12 +111,19 @@ impl Watermarks {
         let start = head[..end].iter().rposition(|&byte| byte == b',')? + 1;
         row.chain = number(&head[start..end]);
         row.seq = number(&sql[memmem::rfind(sql, b" SET seq=")? + 9..]);
-        let writes = memmem::find_iter(sql, MARK).count();
-        let mut answer = Vec::with_capacity(100 + 2 * writes);
+        let (mut writes, mut answer) = (0, Vec::new());
         let _ = write!(answer, r#"{{"seq":{},"step":0,"chain":{},"changes":""#, row.seq, row.chain);
-        answer.extend(b"1;".iter().cycle().take(2 * writes));
+        for at in memmem::find_iter(sql, MARK) {
+            let (count, text) = match sql.get(at + MARK.len()..).unwrap_or_default() {
+                [b'/', count @ ..] => (number(count), format!("{0}/{0};", number(count))),
+                [b';', ..] => (1, "1;".into()),
+                _ => (0, "1,".into()),
+            };
+            writes += count;
+            answer.extend_from_slice(text.as_bytes());
+        }
         answer.extend_from_slice(b"\"}");
-        Some(Reply::ok(&answer, writes as u64))
+        Some(Reply::ok(&answer, writes))
     }
 }
 
@@ -154,6 +161,20 @@ mod tests {
         assert_eq!(text(&reply), r#"{"result":[{"seq":2,"step":0,"chain":77,"changes":"1;1;"}]}"#);
         assert_eq!(reply.writes, 2);
         assert_eq!(marks.answer(BATCH.as_bytes()).status, 500);
+    }
+
+    #[test]
+    fn joined_writes_are_counted() {
+        let mut marks = Watermarks::default();
+        let greeting =
+            r#"{"sql":"CREATE TABLE IF NOT EXISTS tmp_afterquery_watermark (…);SELECT … WHERE origin='o'"}"#;
+        marks.answer(greeting.as_bytes());
+        let joined = BATCH
+            .replace("(1);UPDATE", "(1),(2),(3);UPDATE")
+            .replacen("changes()||';'", "changes()||'/3;'", 1);
+        let reply = marks.answer(joined.as_bytes());
+        assert_eq!(text(&reply), r#"{"result":[{"seq":2,"step":0,"chain":77,"changes":"3/3;1;"}]}"#);
+        assert_eq!(reply.writes, 4);
     }
 
     #[test]

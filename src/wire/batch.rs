@@ -1,0 +1,286 @@
+//! Gathering writes into one text.
+//!
+//! Each statement is followed by its mark, which costs the replica about as much as a small INSERT. INSERTs of one row each
+//! that differ in the row alone are therefore sent as one statement of several rows, with one mark. When such a statement
+//! fails, SQLite undoes it whole, and its rows are sent again one by one, so that the one at fault is found. The head
+//! makes sure that nothing in the replica's schema would leave it half done.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use super::watermark::{Standing, TABLE, drop_large, parts};
+use crate::{
+    sql::{LargeValue, VALUE_TABLE},
+    write::{SentStatement, Write},
+};
+
+/// The most rows sent as one statement. More make a row hardly cheaper (SQLite 3.40: one row 6.1 µs, ten 3.1, a hundred 2.4,
+/// six hundred 2.4 each), and all of them are sent again when one fails.
+const MAX_JOINED: u64 = 100;
+
+/// What the head and the last statement need: their text is about 500 bytes, 200 more with joined rows, and up to 60 for
+/// each staged value.
+const FRAME_BYTES: usize = 1_000;
+
+/// What the mark after the last statement needs at most.
+const MARK_BYTES: usize = 140;
+
+/// Where a row that fails would leave those before it in the table: a conflict clause FAIL of a constraint, or a trigger
+/// that says FAIL. With LIKE in lower case, as `PRAGMA case_sensitive_like` may be on.
+const NOTHING_FAILS_HALFWAY: &str = " AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE \
+     lower(sql) LIKE '%conflict%fail%' OR type='trigger' AND lower(sql) LIKE '%fail%')";
+
+/// A text to be sent, and what it carries.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The text.
+    pub sql: String,
+    /// How many writes it carries, the last of them perhaps in part.
+    pub writes: usize,
+    /// The number of the last.
+    pub last: u64,
+    /// The chain it sets: how it is recognised on the replica.
+    pub chain: u64,
+    /// Values to be staged before it is sent.
+    pub large: Vec<LargeValue>,
+    /// Whether rows of several statements are sent as one.
+    pub joined: bool,
+}
+
+/// Which INSERTs may be sent as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// None: the replica's schema does not allow it.
+    Nothing,
+    /// Those of the writes after this number. One up to there is being looked for that fails.
+    After(u64),
+}
+
+impl Join {
+    fn allows(self, write: &Write) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::After(seq) => write.seq > seq,
+        }
+    }
+}
+
+/// Gathers writes into one text.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    replica: u8,
+    max_bytes: usize,
+    max_writes: usize,
+    join: Join,
+    id: u64,
+    /// Statements of the first write that are applied already.
+    step: u64,
+    /// Of these, how many are still to be stepped over.
+    skip: u64,
+    /// What comes after the head, without the last mark.
+    tail: String,
+    /// The mark of the statement that `tail` ends with.
+    mark: Option<Mark>,
+    joined: bool,
+    writes: usize,
+    last: u64,
+    large: Vec<LargeValue>,
+    full: bool,
+}
+
+/// What the mark after a statement says, and whether rows may still be added to that statement.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    seq: u64,
+    /// The number of the statement in its write, from 1.
+    step: u64,
+    /// Whether the write ends with it.
+    ends: bool,
+    /// How many writes it covers.
+    writes: u64,
+    /// How many rows it has.
+    rows: u64,
+    /// Where in the tail its text begins that is the same for all rows, and how long that is.
+    same: Option<(usize, usize)>,
+    /// Whether it is that of a write which inserts one row, or of several such writes.
+    single: bool,
+}
+
+/// A statement in its write.
+struct Place<'a> {
+    statement: &'a SentStatement,
+    seq: u64,
+    step: u64,
+    ends: bool,
+    /// Whether its row may be added to the statement before it, or others to it.
+    joins: bool,
+    /// Whether it is all of a write that is supposed to change one row: of several such ones it is enough to know how many
+    /// rows they changed.
+    single: bool,
+}
+
+impl BatchBuilder {
+    /// One for `replica`, for texts of at most `max_bytes` bytes. Of the first write `step` statements are applied.
+    pub fn new(replica: u8, standing: Standing, step: u64, max_bytes: usize, max_writes: usize, join: Join) -> Self {
+        Self {
+            replica,
+            max_bytes: max_bytes.saturating_sub(FRAME_BYTES + MARK_BYTES),
+            max_writes,
+            join,
+            id: standing.id,
+            skip: step,
+            step,
+            tail: String::new(),
+            mark: None,
+            joined: false,
+            writes: 0,
+            last: 0,
+            large: Vec::new(),
+            full: false,
+        }
+    }
+
+    /// Adds a write. `false` when it does not fit any more, and when it can only stand alone.
+    pub fn add(&mut self, write: &Arc<Write>) -> bool {
+        if self.full || self.writes >= self.max_writes {
+            return false;
+        }
+        let before = (self.tail.len(), self.large.len(), self.mark);
+        let count = write.statements_for(self.replica).count() as u64;
+        if count == 0 {
+            // It cannot be sent: whoever settles it must come to it with nothing in front.
+            self.full = true;
+            return false;
+        }
+        let joins = self.join.allows(write);
+        let single = count == 1 && matches!(write.expected, None | Some(1));
+        let first = std::mem::take(&mut self.skip);
+        let mut step = first;
+        for statement in write.statements_for(self.replica).skip(first as usize) {
+            let at = (self.tail.len(), self.mark);
+            let (step_after, ends) = (step + 1, step + 1 == count);
+            self.push(&Place { statement, seq: write.seq, step: step_after, ends, joins, single });
+            if self.tail.len() > self.max_bytes && step > first {
+                self.tail.truncate(at.0);
+                self.mark = at.1;
+                break;
+            }
+            step += 1;
+        }
+        let fits = self.tail.len() <= self.max_bytes && step == count;
+        if !fits && !self.is_empty() {
+            // It does not fit behind the others. Alone it will, or go in parts.
+            self.tail.truncate(before.0);
+            self.large.truncate(before.1);
+            self.mark = before.2;
+            self.full = true;
+            return false;
+        }
+        self.full = !fits;
+        self.writes += 1;
+        self.last = write.seq;
+        true
+    }
+
+    fn push(&mut self, place: &Place<'_>) {
+        if place.joins && self.join_row(place) {
+            return;
+        }
+        self.push_mark();
+        self.tail.push(';');
+        let start = self.tail.len();
+        self.tail.push_str(&place.statement.sql);
+        let same = place.statement.split_row().filter(|_| place.joins).map(|(same, _)| (start, same.len()));
+        let &Place { seq, step, ends, single, .. } = place;
+        self.mark = Some(Mark { seq, step, ends, writes: 1, rows: 1, same, single });
+        if let Some(large) = &place.statement.large {
+            self.large.extend(large.iter().cloned());
+        }
+    }
+
+    /// Adds a row to the statement before it. `false` where that is not the same but for the row.
+    fn join_row(&mut self, place: &Place<'_>) -> bool {
+        let (Some((same, row)), Some(mark)) = (place.statement.split_row(), &mut self.mark) else { return false };
+        let is_same = mark.same.is_some_and(|(at, length)| self.tail.get(at..at + length) == Some(same));
+        let next_write = mark.single && place.single;
+        let same_write = mark.seq == place.seq && !mark.ends;
+        if !is_same || mark.rows >= MAX_JOINED || !(next_write || same_write) {
+            return false;
+        }
+        self.tail.push(',');
+        self.tail.push_str(row);
+        mark.writes += u64::from(next_write);
+        mark.rows += 1;
+        mark.seq = place.seq;
+        mark.step = place.step;
+        mark.ends = place.ends;
+        self.joined = true;
+        true
+    }
+
+    /// Puts the mark behind the statement that it belongs to, directly: anything between would change what `changes()`
+    /// says.
+    fn push_mark(&mut self) {
+        let Some(mark) = self.mark.take() else { return };
+        let (id, seq, step) = (self.id, mark.seq, mark.step);
+        let _ = write!(self.tail, ";UPDATE {TABLE} SET ");
+        let _ = match mark {
+            Mark { ends: false, .. } => write!(self.tail, "step={step},changes=changes||changes()||','"),
+            Mark { writes: 1, step: 1, .. } => write!(self.tail, "seq={seq},changes=changes||changes()||';'"),
+            Mark { writes: 1, .. } => write!(self.tail, "seq={seq},step=0,changes=changes||changes()||';'"),
+            Mark { writes, .. } => write!(self.tail, "seq={seq},changes=changes||changes()||'/{writes};'"),
+        };
+        let _ = write!(self.tail, " WHERE id={id}");
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.writes == 0
+    }
+
+    /// The text, with a head that expects `standing` and counts everything up to `position` as done.
+    pub fn build(mut self, origin: &str, standing: Standing, position: u64, max_bytes: usize) -> Batch {
+        self.push_mark();
+        let chain = new_chain();
+        let Standing { id, seq, step, chain: expected } = standing;
+        // A write begun but not finished goes on where it stopped.
+        let resumed = self.step;
+        let mut sql = String::with_capacity(self.tail.len() + FRAME_BYTES);
+        let _ = write!(
+            sql,
+            "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
+             (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
+        );
+        if self.joined {
+            sql.push_str(NOTHING_FAILS_HALFWAY);
+        }
+        for value in &self.large {
+            let _ = write!(
+                sql,
+                " AND EXISTS (SELECT 1 FROM {VALUE_TABLE} WHERE id={} AND parts={})",
+                value.id,
+                parts(value, max_bytes)
+            );
+        }
+        let _ = write!(
+            sql,
+            " THEN {position} END FROM {TABLE} NOT INDEXED WHERE id={id} AND origin='{origin}'),{resumed},{chain},'',0,0) \
+             ON CONFLICT (origin) DO UPDATE SET seq=excluded.seq,step=excluded.step,chain=excluded.chain,changes=''"
+        );
+        sql.push_str(&self.tail);
+        if !self.large.is_empty() {
+            sql.push(';');
+            sql.push_str(&drop_large(self.large.iter().map(|value| value.id)));
+        }
+        // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
+        // what `changes()` says.
+        let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
+        Batch { sql, writes: self.writes, last: self.last, chain, large: self.large, joined: self.joined }
+    }
+}
+
+/// A number no other process will draw, below 2^53 because it comes back through JSON. From the system and not from a
+/// generator of our own: two copies of one process image would draw the same.
+fn new_chain() -> u64 {
+    let random = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
+    (random >> 11).max(1)
+}
