@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod fork;
 pub mod journal;
+pub mod moment;
 pub mod outcome;
 #[cfg(feature = "python")]
 mod python;

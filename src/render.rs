@@ -97,7 +97,7 @@ pub fn draft(
             None => Body::Many(Box::default()),
         },
         Ok(statements) => Body::Many(statements.into()),
-        Err(reason) => Body::Unsendable(Box::new(reason)),
+        Err(reason) => Body::unsendable(reason, targets),
     };
     Draft { body, targets, expected }
 }

@@ -6,7 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     error::Error,
     journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending, letters_left},
+    moment::Moment,
     replica::Status,
     source::Source,
     sql::ReplicaSet,
@@ -117,7 +118,7 @@ impl Shared {
     }
 
     /// When the oldest write was handed over that `replica` has no outcome for.
-    pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
+    pub fn oldest_open(&self, replica: u8) -> Option<Moment> {
         let pending = |source: &&Arc<Source>| source.journal.lag(replica).writes > 0;
         self.sources().filter(pending).find_map(|source| source.journal.oldest_open(replica))
     }

@@ -1,8 +1,9 @@
 //! The unit of replication: one statement, or all statements of one committed transaction.
 
-use std::{num::NonZeroU16, time::Instant};
+use std::num::NonZeroU16;
 
 use crate::{
+    moment::Moment,
     outcome::Settlement,
     reason::Reason,
     sql::{LargeValue, ReplicaSet, row_start},
@@ -42,7 +43,16 @@ pub enum Body {
     /// Several, applied together.
     Many(Box<[SentStatement]>),
     /// It cannot be sent; each replica rejects it when its turn comes, so that order and policy hold for it too.
-    Unsendable(Box<Reason>),
+    Unsendable(Box<Unsendable>),
+}
+
+/// What cannot be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unsendable {
+    /// Why.
+    pub reason: Reason,
+    /// The replicas that reject it.
+    pub targets: ReplicaSet,
 }
 
 impl Body {
@@ -55,12 +65,28 @@ impl Body {
         }
     }
 
+    /// One that cannot be sent to `targets`.
+    pub fn unsendable(reason: Reason, targets: ReplicaSet) -> Self {
+        Self::Unsendable(Box::new(Unsendable { reason, targets }))
+    }
+
+    /// The replicas it is for.
+    pub fn targets(&self) -> ReplicaSet {
+        match self {
+            Self::Unsendable(unsendable) => unsendable.targets,
+            _ => self.statements().iter().fold(0, |targets, statement| targets | statement.targets),
+        }
+    }
+
     /// Sends all of it to `targets`.
     pub fn retarget(&mut self, targets: ReplicaSet) {
         let statements = match self {
             Self::One(statement) => std::slice::from_mut(statement),
             Self::Many(statements) => statements,
-            Self::Unsendable(_) => return,
+            Self::Unsendable(unsendable) => {
+                unsendable.targets = targets;
+                return;
+            }
         };
         statements.iter_mut().for_each(|statement| statement.targets = targets);
     }
@@ -84,26 +110,61 @@ pub struct Draft {
     pub expected: Option<i64>,
 }
 
-/// A numbered write, from the journal to its last outcome.
+/// A numbered write, from the journal to its last outcome. There may be millions: it is kept small.
 #[derive(Debug)]
 pub struct Write {
     /// Its number within its origin, from 1.
     pub seq: u64,
     /// When it was handed over.
-    pub submitted: Instant,
+    pub submitted: Moment,
     /// What it does.
     pub body: Body,
-    /// The rows it changed on the primary, where the driver told.
-    pub expected: Option<i64>,
+    /// The rows it changed on the primary; [`NO_COUNT`] where they are not known.
+    expected: u32,
     /// What it counts as pending bytes.
-    pub bytes: usize,
-    /// The replicas it is for.
-    pub targets: ReplicaSet,
+    bytes: u32,
     /// What became of it so far.
     pub settlement: Settlement,
 }
 
+/// Stands for no row count, and for one so large that nobody compares it.
+const NO_COUNT: u32 = u32::MAX;
+
 impl Write {
+    /// A write that is still open for `open`. It counts as `bytes` pending bytes, or as 4 GiB if these are more.
+    pub fn new(
+        seq: u64,
+        submitted: Moment,
+        body: Body,
+        expected: Option<i64>,
+        bytes: usize,
+        open: ReplicaSet,
+    ) -> Self {
+        Self {
+            seq,
+            submitted,
+            body,
+            expected: expected.and_then(|rows| u32::try_from(rows).ok()).unwrap_or(NO_COUNT),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            settlement: Settlement::new(open),
+        }
+    }
+
+    /// The rows it changed on the primary, where the driver told.
+    pub fn expected(&self) -> Option<i64> {
+        (self.expected != NO_COUNT).then(|| self.expected.into())
+    }
+
+    /// What it counts as pending bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// The same write, open for other replicas.
+    pub fn reopened(self, open: ReplicaSet) -> Self {
+        Self { settlement: Settlement::new(open), ..self }
+    }
+
     /// Whether `replica` has no outcome for it.
     pub fn is_open_for(&self, replica: u8) -> bool {
         self.settlement.open() & (1 << replica) != 0

@@ -51,8 +51,9 @@ pub fn from_plain(sql: &str, targets: ReplicaSet) -> Body {
 /// Any body as JSON, with the replicas as `file` numbers them.
 pub fn to_json(body: &Body, file: impl Fn(ReplicaSet) -> ReplicaSet) -> String {
     let stored = match body {
-        Body::Unsendable(reason) => {
-            Stored::Unsendable { code: reason.code.as_str().into(), message: reason.message.to_string() }
+        Body::Unsendable(unsendable) => {
+            let Reason { code, message } = &unsendable.reason;
+            Stored::Unsendable { code: code.as_str().into(), message: message.to_string() }
         }
         _ => Stored::Statements(body.statements().iter().map(|s| store(s, &file)).collect()),
     };
@@ -60,11 +61,11 @@ pub fn to_json(body: &Body, file: impl Fn(ReplicaSet) -> ReplicaSet) -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
-/// The body of a JSON text, with the replicas as `here` numbers them. `None` where it is not one.
+/// The body of a JSON text, with the replicas as `here` numbers them; those of what cannot be sent are not in it. `None` where it is not one.
 pub fn from_json(json: &str, here: impl Fn(ReplicaSet) -> ReplicaSet) -> Option<Body> {
     match serde_json::from_str(json).ok()? {
         Stored::Unsendable { code, message } => {
-            Some(Body::Unsendable(Box::new(Reason::new(ReasonCode::named(&code)?, message))))
+            Some(Body::unsendable(Reason::new(ReasonCode::named(&code)?, message), 0))
         }
         Stored::Statements(statements) => {
             let statements: Option<Vec<_>> = statements.into_iter().map(|s| restore(s, &here)).collect();
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_comes_back() {
         let reason = Reason::new(ReasonCode::Parameters, "row 3");
-        let body = Body::Unsendable(Box::new(reason));
+        let body = Body::unsendable(reason, 0);
         assert_eq!(from_json(&to_json(&body, |set| set), |set| set), Some(body));
         assert_eq!(from_json("{", |set| set), None);
     }

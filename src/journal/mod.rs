@@ -17,7 +17,7 @@ mod queue;
 mod store;
 mod writer;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 pub use cursor::{Cursor, Issued, State, Stopped};
 pub use directory::{Opened, letters_left, open};
@@ -30,6 +30,7 @@ pub use writer::{Bell, Work, Writer};
 
 use self::queue::{Queue, Read};
 use crate::{
+    moment::Moment,
     reason::{Reason, ReasonCode},
     write::{Draft, Write},
 };
@@ -171,7 +172,7 @@ impl Journal {
     }
 
     /// When the oldest write was handed over that `replica` has no outcome for.
-    pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
+    pub fn oldest_open(&self, replica: u8) -> Option<Moment> {
         let position = self.queue.position(replica);
         self.queue.oldest_open(replica).or_else(|| {
             let disk = self.disk.as_ref()?;

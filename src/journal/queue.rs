@@ -9,11 +9,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
-    outcome::{Outcome, Settlement, Status},
+    moment::Moment,
+    outcome::{Outcome, Status},
     reason::{Reason, ReasonCode},
     sql::ReplicaSet,
     write::{Body, Draft, Write},
@@ -62,13 +63,13 @@ impl std::ops::Add for Pending {
 impl Pending {
     fn count(&mut self, write: &Write) {
         self.writes += 1;
-        self.bytes += write.bytes;
+        self.bytes += write.bytes();
     }
 
     fn remove(&mut self, write: &Write) {
         // What is in a file was counted by another process; a count must not be able to stop this one.
         self.writes = self.writes.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(write.bytes);
+        self.bytes = self.bytes.saturating_sub(write.bytes());
     }
 
     fn exceeds(self, limit: Self) -> bool {
@@ -169,22 +170,15 @@ impl Queue {
     /// Numbers and keeps a write. Once the queue is closed it is only numbered, and rejected at once.
     pub fn append(&self, draft: Draft) -> Appended {
         let bytes = RECORD_BYTES + draft.body.size();
-        let submitted = Instant::now();
+        let submitted = Moment::now();
         let mut inner = self.inner();
         let body = match draft.body {
             body if bytes <= self.limits.max_pending_bytes => body,
-            _ => Body::Unsendable(Box::new(self.overflow(bytes))),
+            _ => Body::unsendable(self.overflow(bytes), draft.targets),
         };
         let bytes = if matches!(body, Body::Unsendable(_)) { RECORD_BYTES } else { bytes };
-        let write = Arc::new(Write {
-            seq: inner.last() + 1,
-            submitted,
-            body,
-            expected: draft.expected,
-            bytes,
-            targets: draft.targets,
-            settlement: Settlement::new(draft.targets),
-        });
+        let seq = inner.last() + 1;
+        let write = Arc::new(Write::new(seq, submitted, body, draft.expected, bytes, draft.targets));
         let absent = if inner.closed { draft.targets } else { draft.targets & !inner.attached };
         if absent != 0 {
             settle_absent(&write, absent, inner.closed);
@@ -238,7 +232,7 @@ impl Queue {
             return known;
         }
         // Since it was read, a replica may have got past it.
-        let write = Arc::new(Write { settlement: Settlement::new(open), ..write });
+        let write = Arc::new(write.reopened(open));
         filed.hold(&write);
         write
     }
@@ -260,7 +254,7 @@ impl Queue {
     }
 
     /// When the oldest write was handed over that is open for `replica`. `None` where it is only in the file.
-    pub fn oldest_open(&self, replica: u8) -> Option<Instant> {
+    pub fn oldest_open(&self, replica: u8) -> Option<Moment> {
         let inner = self.inner();
         if inner.filed.is_some() && inner.positions[usize::from(replica)] + 1 < inner.first {
             return None;

@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     config::Durability,
-    outcome::Settlement,
+    moment::Moment,
     reason::{Reason, ReasonCode},
     sql::ReplicaSet,
-    write::Write,
+    write::{Body, Write},
 };
 
 /// The number in the file's header that says it is a journal of ours: "aftq".
@@ -247,22 +247,22 @@ impl Store {
         let mut statement = self.connection.prepare_cached(sql)?;
         for write in writes {
             let json;
-            let (many, text) = match body::plain(&write.body, write.targets) {
+            let (many, text) = match body::plain(&write.body, write.body.targets()) {
                 Some(sql) => (false, sql),
                 None => {
                     json = body::to_json(&write.body, |set| self.to_file(set));
                     (true, json.as_str())
                 }
             };
-            let (seq, targets) = (write.seq as i64, self.to_file(write.targets) as i64);
+            let (seq, targets) = (write.seq as i64, self.to_file(write.body.targets()) as i64);
             statement.execute(params![
                 seq,
-                write.bytes as i64,
+                write.bytes() as i64,
                 targets,
-                write.expected,
+                write.expected(),
                 now() - write.submitted.elapsed().as_secs_f64(),
                 many,
-                sum_of(&[seq, targets, write.expected.unwrap_or(-1), i64::from(many)], text),
+                sum_of(&[seq, targets, write.expected().unwrap_or(-1), i64::from(many)], text),
                 text,
             ])?;
         }
@@ -315,19 +315,16 @@ impl Store {
             return Err(damaged(seq));
         }
         let body = if many {
-            body::from_json(text, |set| self.to_here(set)).ok_or_else(|| damaged(seq))?
+            let mut body = body::from_json(text, |set| self.to_here(set)).ok_or_else(|| damaged(seq))?;
+            if matches!(body, Body::Unsendable(_)) {
+                body.retarget(targets);
+            }
+            body
         } else {
             body::from_plain(text, targets)
         };
-        Ok(Write {
-            seq,
-            submitted: instant(row.get(4)?),
-            body,
-            expected,
-            bytes: row.get::<_, i64>(1)? as usize,
-            targets,
-            settlement: Settlement::new(targets & open(seq)),
-        })
+        let bytes = row.get::<_, i64>(1)? as usize;
+        Ok(Write::new(seq, moment(row.get(4)?), body, expected, bytes, targets & open(seq)))
     }
 
     /// The number of the newest write for replica number `index`.
@@ -339,11 +336,11 @@ impl Store {
     }
 
     /// When the first write after number `position` was handed over that is for replica number `index`.
-    pub fn oldest_for(&self, index: usize, position: u64) -> Result<Option<Instant>> {
+    pub fn oldest_for(&self, index: usize, position: u64) -> Result<Option<Moment>> {
         let sql = "SELECT submitted FROM writes WHERE seq > ?2 AND targets & (1 << ?1) ORDER BY seq LIMIT 1";
         let params = params![self.bits[index], position.min(NOTHING_MORE) as i64];
         let at = self.connection.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
-        Ok(at.map(instant))
+        Ok(at.map(moment))
     }
 
     fn cursor(&self, index: usize) -> Result<Cursor> {
@@ -627,10 +624,8 @@ fn now() -> f64 {
 }
 
 /// A time of day as a moment of this process. One in the future, after a clock was set back, is now.
-fn instant(seconds: f64) -> Instant {
-    let now_instant = Instant::now();
-    let ago = Duration::try_from_secs_f64(now() - seconds).unwrap_or_default();
-    now_instant.checked_sub(ago).unwrap_or(now_instant)
+fn moment(seconds: f64) -> Moment {
+    Moment::ago(Duration::try_from_secs_f64(now() - seconds).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -638,15 +633,7 @@ mod tests {
     use super::*;
 
     fn write(seq: u64, sql: &str) -> Write {
-        Write {
-            seq,
-            submitted: Instant::now(),
-            body: body::from_plain(sql, 0b11),
-            expected: Some(1),
-            bytes: 100,
-            targets: 0b11,
-            settlement: Settlement::new(0b11),
-        }
+        Write::new(seq, Moment::now(), body::from_plain(sql, 0b11), Some(1), 100, 0b11)
     }
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -700,6 +687,6 @@ mod tests {
         let found = again.match_replicas(&names(&["three", "two"])).unwrap();
         assert_eq!(found.gone, [("one".to_owned(), 1)]);
         assert_eq!(found.lag.iter().map(|lag| lag.writes).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(again.load(0, 2, 9, |_| !0).unwrap()[0].targets, 0b10);
+        assert_eq!(again.load(0, 2, 9, |_| !0).unwrap()[0].body.targets(), 0b10);
     }
 }

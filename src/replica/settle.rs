@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::OnReject,
     journal::{DeadLetter, LetterKey},
+    moment::Moment,
     outcome::{self, Outcome},
     reason::{Reason, ReasonCode},
     shared::Level,
@@ -31,7 +32,7 @@ impl Task {
             return 0;
         }
         let known = Changed::read(&row.changes).map(Some).chain(std::iter::repeat(None));
-        let now = Instant::now();
+        let now = Moment::now();
         let mut outcomes = Vec::with_capacity(applied.len());
         let mut rest = applied.into_iter();
         for changed in known {
@@ -82,10 +83,10 @@ impl Task {
         next
     }
 
-    fn fulfilled(&self, write: &Write, changes: Option<i64>, now: Instant) -> Outcome {
+    fn fulfilled(&self, write: &Write, changes: Option<i64>, now: Moment) -> Outcome {
         // A replica that filters some statements of the write out has not changed all its rows.
         let whole = write.statements_for(self.replica).count() == write.body.statements().len();
-        let differs_from = match (write.expected.filter(|_| whole), changes) {
+        let differs_from = match (write.expected().filter(|_| whole), changes) {
             (Some(expected), Some(changes)) if expected != changes => Some(expected),
             _ => None,
         };
@@ -97,7 +98,7 @@ impl Task {
 
     /// Rows that were sent as one, and of which fewer were inserted than on the primary.
     fn tell_missing(&self, outcomes: &[(Arc<Write>, Outcome)], changed: Option<Changed>) {
-        let expected = outcomes.iter().filter(|(write, _)| write.expected.is_some()).count();
+        let expected = outcomes.iter().filter(|(write, _)| write.expected().is_some()).count();
         let missing = changed.map_or(0, Changed::missing).min(expected);
         if let ([(first, _), ..], [.., (last, _)], 1..) = (outcomes, outcomes, missing) {
             let what = format!("of the writes {} to {} {missing} changed no row there", first.seq, last.seq);
@@ -115,20 +116,21 @@ impl Task {
         status.diverged.store(true, Ordering::Relaxed);
         if status.changes_differ.fetch_add(writes, Ordering::Relaxed) == 0 {
             let name = self.shared.name(self.replica);
-            let message = format!("replica {name} has diverged: {what} (further differences are only counted)");
+            let message =
+                format!("replica {name} has diverged: {what} (further differences are only counted)");
             self.log(Level::Warning, message);
         }
     }
 
-    fn outcome(&self, write: &Write, status: outcome::Status, now: Instant) -> Outcome {
+    fn outcome(&self, write: &Write, status: outcome::Status, now: Moment) -> Outcome {
         let attempts = self.delivery.attempts(write.seq);
-        let latency = now.saturating_duration_since(write.submitted);
+        let latency = write.submitted.until(now);
         Outcome { replica: self.replica, status, attempts, latency }
     }
 
     pub(super) fn reject_unsendable(&mut self, write: Arc<Write>) {
         let reason = match &write.body {
-            Body::Unsendable(reason) => (**reason).clone(),
+            Body::Unsendable(unsendable) => unsendable.reason.clone(),
             Body::One(_) | Body::Many(_) => Reason::new(ReasonCode::Sql, "nothing of it is for this replica"),
         };
         self.reject(write, reason);
@@ -180,7 +182,7 @@ impl Task {
         let status = self.status();
         status.diverged.store(true, Ordering::Relaxed);
         Status::count(&status.rejected, 1);
-        let outcome = self.outcome(&write, outcome::Status::Rejected(reason.clone()), Instant::now());
+        let outcome = self.outcome(&write, outcome::Status::Rejected(reason.clone()), Moment::now());
         let letter = self.letter(&write, reason, outcome.attempts);
         self.delivery.width = MAX_BATCH_WRITES;
         self.delivery.step = 0;
@@ -194,9 +196,11 @@ impl Task {
     }
 
     fn letter(&self, write: &Write, reason: Reason, attempts: u32) -> DeadLetter {
-        let statements: Vec<_> = write.statements_for(self.replica).cloned().collect();
+        // What is applied already must not be applied again when the letter is replayed.
+        let applied = self.delivery.step as usize;
+        let statements: Vec<_> = write.statements_for(self.replica).skip(applied).cloned().collect();
         let body = match &write.body {
-            Body::Unsendable(reason) => Body::Unsendable(reason.clone()),
+            Body::Unsendable(unsendable) => Body::Unsendable(unsendable.clone()),
             Body::One(_) | Body::Many(_) => Body::Many(statements.into()),
         };
         DeadLetter {
@@ -208,7 +212,7 @@ impl Task {
             reason,
             attempts,
             time: SystemTime::now(),
-            expected: write.expected,
+            expected: write.expected().filter(|_| applied == 0),
             body,
         }
     }

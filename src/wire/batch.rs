@@ -120,7 +120,14 @@ struct Place<'a> {
 
 impl BatchBuilder {
     /// One for `replica`, for texts of at most `max_bytes` bytes. Of the first write `step` statements are applied.
-    pub fn new(replica: u8, standing: Standing, step: u64, max_bytes: usize, max_writes: usize, join: Join) -> Self {
+    pub fn new(
+        replica: u8,
+        standing: Standing,
+        step: u64,
+        max_bytes: usize,
+        max_writes: usize,
+        join: Join,
+    ) -> Self {
         Self {
             replica,
             max_bytes: max_bytes.saturating_sub(FRAME_BYTES + MARK_BYTES),
@@ -152,7 +159,7 @@ impl BatchBuilder {
             return false;
         }
         let joins = self.join.allows(write);
-        let single = count == 1 && matches!(write.expected, None | Some(1));
+        let single = count == 1 && matches!(write.expected(), None | Some(1));
         let first = std::mem::take(&mut self.skip);
         let mut step = first;
         for statement in write.statements_for(self.replica).skip(first as usize) {
@@ -199,7 +206,9 @@ impl BatchBuilder {
 
     /// Adds a row to the statement before it. `false` where that is not the same but for the row.
     fn join_row(&mut self, place: &Place<'_>) -> bool {
-        let (Some((same, row)), Some(mark)) = (place.statement.split_row(), &mut self.mark) else { return false };
+        let (Some((same, row)), Some(mark)) = (place.statement.split_row(), &mut self.mark) else {
+            return false;
+        };
         let is_same = mark.same.is_some_and(|(at, length)| self.tail.get(at..at + length) == Some(same));
         let next_write = mark.single && place.single;
         let same_write = mark.seq == place.seq && !mark.ends;
