@@ -93,10 +93,14 @@ impl Settlement {
     pub fn settle(&self, outcome: Outcome) -> bool {
         let bit = 1 << outcome.replica;
         let mut guard = self.state();
-        if self.open.load(Ordering::Relaxed) & bit == 0 {
+        let open = self.open.load(Ordering::Relaxed);
+        if open & bit == 0 {
             return false;
         }
         let state = guard.get_or_insert_default();
+        if state.outcomes.is_empty() {
+            state.outcomes.reserve_exact(open.count_ones() as usize);
+        }
         state.outcomes.push(outcome);
         let settled = self.open.fetch_and(!bit, Ordering::Release) == bit;
         let waiters = if settled { std::mem::take(&mut state.waiters) } else { Vec::new() };

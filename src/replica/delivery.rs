@@ -36,8 +36,8 @@ pub struct Delivery {
     pub(super) step: u64,
     /// The texts sent since then. All expect the same row, so at most one of them can ever run.
     pub(super) issued: Vec<Issued>,
-    /// How many writes the newest of them carried.
-    carried: usize,
+    /// The writes that the newest of them carried.
+    pub(super) carried: Vec<Arc<Write>>,
     /// An answer that does not tell what happened: the row has to be read.
     pub(super) doubt: Option<Doubt>,
     /// How many pieces of which large values are on the replica.
@@ -81,7 +81,7 @@ impl Default for Delivery {
             standing: None,
             step: 0,
             issued: Vec::new(),
-            carried: 0,
+            carried: Vec::new(),
             doubt: None,
             staged: HashMap::new(),
             sends: Vec::new(),
@@ -239,7 +239,8 @@ impl Task {
     }
 
     async fn send(&mut self, batch: Batch, standing: Standing) {
-        let Batch { sql, writes, last, chain, joined, .. } = batch;
+        let Batch { sql, writes, chain, joined, .. } = batch;
+        let last = writes.last().map_or(self.delivery.position, |write| write.seq);
         self.delivery.sends.push(last);
         self.delivery.issued.push(Issued { chain, last });
         let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
@@ -309,8 +310,8 @@ impl Task {
         // An older text that ran late says nothing about what the newest one was answered.
         let newest = at + 1 == self.delivery.issued.len();
         self.recover();
-        let applied = self.confirm(row, standing.id);
-        let left = self.delivery.carried.saturating_sub(applied);
+        let carried = self.delivery.carried.len();
+        let left = carried.saturating_sub(self.confirm(row, standing.id));
         if !newest || left == 0 {
             return;
         }
@@ -324,10 +325,11 @@ impl Task {
 
     /// The row is as before: the replica undoes a text that fails, or never saw it, or refused it whole.
     fn nothing_ran(&mut self, doubt: Doubt) {
+        let carried = self.delivery.carried.len();
         match doubt {
-            Doubt::Failed(_) if self.delivery.carried > 1 => self.delivery.width = self.delivery.carried / 2,
+            Doubt::Failed(_) if carried > 1 => self.delivery.width = carried / 2,
             Doubt::Failed(reason) => self.reject_next(reason),
-            Doubt::Lost(reason) => self.suspect(self.delivery.carried, reason),
+            Doubt::Lost(reason) => self.suspect(carried, reason),
         }
     }
 

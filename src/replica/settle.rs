@@ -26,7 +26,7 @@ impl Task {
     pub(super) fn confirm(&mut self, row: &Row, id: u64) -> usize {
         // A write of which an earlier text applied a part has only some of its changes counted here.
         let partial = self.delivery.step > 0;
-        let applied = self.writes_through(row.seq);
+        let applied = self.applied(row);
         if self.unreadable.is_some() {
             // The doubt stays, and the row is read again once the journal can be.
             return 0;
@@ -48,7 +48,8 @@ impl Task {
             }
         }
         let count = outcomes.len();
-        Status::count(&self.status().fulfilled, count as u64);
+        let open = outcomes.iter().filter(|(write, _)| write.is_open_for(self.replica)).count();
+        Status::count(&self.status().fulfilled, open as u64);
         self.delivery.standing = Some(row.standing(id));
         self.delivery.step = row.step;
         // No other text can run any more: each expects a row that is gone.
@@ -58,6 +59,17 @@ impl Task {
         self.advance(row.seq);
         self.source.journal.settle(outcomes);
         count
+    }
+
+    /// The writes that the row proves applied.
+    fn applied(&mut self, row: &Row) -> Vec<Arc<Write>> {
+        let newest = self.delivery.issued.last();
+        if newest.is_none_or(|newest| newest.chain != row.chain) || self.delivery.carried.is_empty() {
+            return self.writes_through(row.seq);
+        }
+        let mut carried = std::mem::take(&mut self.delivery.carried);
+        carried.truncate(carried.partition_point(|write| write.seq <= row.seq));
+        carried
     }
 
     /// The writes for this replica that are not settled, up to number `seq`.

@@ -34,10 +34,8 @@ const NOTHING_FAILS_HALFWAY: &str = " AND NOT EXISTS (SELECT 1 FROM sqlite_maste
 pub struct Batch {
     /// The text.
     pub sql: String,
-    /// How many writes it carries, the last of them perhaps in part.
-    pub writes: usize,
-    /// The number of the last.
-    pub last: u64,
+    /// The writes it carries, the last of them perhaps in part.
+    pub writes: Vec<Arc<Write>>,
     /// The chain it sets: how it is recognised on the replica.
     pub chain: u64,
     /// Values to be staged before it is sent.
@@ -81,8 +79,7 @@ pub struct BatchBuilder {
     /// The mark of the statement that `tail` ends with.
     mark: Option<Mark>,
     joined: bool,
-    writes: usize,
-    last: u64,
+    writes: Vec<Arc<Write>>,
     large: Vec<LargeValue>,
     full: bool,
 }
@@ -139,8 +136,7 @@ impl BatchBuilder {
             tail: String::new(),
             mark: None,
             joined: false,
-            writes: 0,
-            last: 0,
+            writes: Vec::new(),
             large: Vec::new(),
             full: false,
         }
@@ -148,7 +144,7 @@ impl BatchBuilder {
 
     /// Adds a write. `false` when it does not fit any more, and when it can only stand alone.
     pub fn add(&mut self, write: &Arc<Write>) -> bool {
-        if self.full || self.writes >= self.max_writes {
+        if self.full || self.writes.len() >= self.max_writes {
             return false;
         }
         let before = (self.tail.len(), self.large.len(), self.mark);
@@ -183,8 +179,7 @@ impl BatchBuilder {
             return false;
         }
         self.full = !fits;
-        self.writes += 1;
-        self.last = write.seq;
+        self.writes.push(Arc::clone(write));
         true
     }
 
@@ -243,7 +238,7 @@ impl BatchBuilder {
 
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
-        self.writes == 0
+        self.writes.is_empty()
     }
 
     /// The text, with a head that expects `standing` and counts everything up to `position` as done.
@@ -283,7 +278,7 @@ impl BatchBuilder {
         // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
         // what `changes()` says.
         let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
-        Batch { sql, writes: self.writes, last: self.last, chain, large: self.large, joined: self.joined }
+        Batch { sql, writes: self.writes, chain, large: self.large, joined: self.joined }
     }
 }
 
