@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from afterquery import Replicator
 from bench.replicas import sinks
-from bench.workload import TOKEN, WRITE, literal, row
+from bench.workload import INSERTS, TOKEN, Workload
+
+MAX_TEXT_BYTES = 100_000
+"""What StarbaseDB takes as one text."""
+
+# The frame that `src/wire/batch.rs` puts around the statements.
+_HEAD = re.compile(r"INSERT INTO tmp_afterquery_watermark .*?,changes='';", re.DOTALL)
+_MARK = re.compile(
+    r";UPDATE tmp_afterquery_watermark SET [^;]*?';' WHERE id=\d+|"
+    r";UPDATE tmp_afterquery_watermark SET [^;]*?'/\d+;' WHERE id=\d+"
+)
+_LAST = re.compile(r";SELECT seq,step,chain,changes FROM tmp_afterquery_watermark WHERE id=\d+$")
 
 
 @dataclass(frozen=True)
@@ -21,13 +33,13 @@ class Recording:
     bytes: int
 
 
-def record(path: Path, writes: int) -> Recording:
+def record(path: Path, writes: int, workload: Workload = INSERTS) -> Recording:
     """What is sent for so many writes that were all there before the first could be sent."""
     with sinks(1, path) as sink:
         sink.hold()
         with Replicator(sink.urls, auth_token=TOKEN) as replicator:
             for n in range(writes):
-                replicator.after_query(WRITE, row(n), 1)
+                replicator.after_query(*workload.write(n), 1)
             sink.release()
             assert replicator.flush(60)
     return _tidy(path)
@@ -37,20 +49,35 @@ def record_singles(path: Path, writes: int) -> Recording:
     """What is sent for so many writes when each is alone."""
     with sinks(1, path) as sink, Replicator(sink.urls, auth_token=TOKEN) as replicator:
         for n in range(writes):
-            replication = replicator.after_query(WRITE, row(n), 1)
+            replication = replicator.after_query(*INSERTS.write(n), 1)
             assert replication is not None
             replication.wait(30)
     return _tidy(path)
 
 
-def plain(path: Path, like: Recording, writes: int) -> Recording:
-    """The same writes in as many requests, without the watermark; the first body does nothing."""
-    size = -(-writes // (like.requests - 1))
-    texts = [
-        ";".join(literal(n) for n in range(first, min(first + size, writes)))
-        for first in range(0, writes, size)
-    ]
-    return _write(path, (_body(text) for text in ["SELECT 1", *texts]))
+def without_watermark(path: Path, recorded: Recording) -> Recording:
+    """The same requests, without the watermark around their statements; the first does nothing."""
+    _, *bodies = texts(recorded)
+    bare = [_LAST.sub("", _MARK.sub("", _HEAD.sub("", text, count=1))) for text in bodies]
+    return _write(path, map(_body, ["SELECT 1", *bare]))
+
+
+def plain(path: Path, writes: int, workload: Workload = INSERTS) -> Recording:
+    """The same writes as a careful person would send them: as many in a text as it may hold."""
+    return _write(path, map(_body, ["SELECT 1", *_full_texts(writes, workload)]))
+
+
+def _full_texts(writes: int, workload: Workload) -> Iterator[str]:
+    gathered: list[str] = []
+    size = 0
+    for n in range(writes):
+        statement = workload.literal(n)
+        if size + len(statement) + 1 > MAX_TEXT_BYTES:
+            yield ";".join(gathered)
+            gathered, size = [], 0
+        gathered.append(statement)
+        size += len(statement) + 1
+    yield ";".join(gathered)
 
 
 def texts(recording: Recording) -> list[str]:
@@ -62,7 +89,9 @@ def _tidy(path: Path) -> Recording:
     """Without what closing sends: the row must stay for the next round."""
     bodies = _read(path)
     kept = [body for body in bodies if b'"DELETE FROM' not in body[:30]]
-    assert literal(0).encode() in kept[1], "literals are no longer rendered as bench.workload does"
+    assert INSERTS.literal(0).encode() in kept[1], (
+        "literals are no longer rendered as bench.workload does"
+    )
     return _write(path, kept)
 
 

@@ -12,13 +12,13 @@ from bench import recording, replicas
 from bench.goals import GOALS, judged
 from bench.guard import compare
 from bench.tools import run_tool
-from bench.workload import SCHEMA, TOKEN, WRITE, literal, row
+from bench.workload import INSERTS, MIXED, SCHEMA, TOKEN, WRITE, Workload, row
 from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN
 
 needs_cargo = pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is not on the PATH")
 
-WRITES = 700
+WRITES = 2_500
 """More than one text holds."""
 
 
@@ -58,13 +58,20 @@ def test_a_recording_runs_once_on_a_real_peer(peer: PeerProcess, tmp_path: Path)
 
 
 @needs_cargo
-def test_the_plain_texts_hold_the_same_writes(tmp_path: Path) -> None:
-    recorded = recording.record(tmp_path / "ours", WRITES)
-    bare = recording.plain(tmp_path / "plain", recorded, WRITES)
+@pytest.mark.parametrize("workload", [INSERTS, MIXED], ids=lambda workload: str(workload.name))
+def test_texts_without_the_watermark_hold_the_same_writes(
+    peer: PeerProcess, tmp_path: Path, workload: Workload
+) -> None:
+    peer.client().run(SCHEMA)
+    recorded = recording.record(tmp_path / "ours", WRITES, workload)
+    bare = recording.without_watermark(tmp_path / "bare", recorded)
     assert bare.requests == recorded.requests
-    ours, plain = (";".join(recording.texts(which)) for which in (recorded, bare))
-    assert all(literal(n) in ours and literal(n) in plain for n in range(WRITES))
-    assert "watermark" not in plain
+    plain = recording.plain(tmp_path / "plain", WRITES, workload)
+    for which in (bare, plain):
+        run_tool("post", which.path, TOKEN, peer.url)
+        assert "watermark" not in "".join(recording.texts(which))
+        assert peer.client().value("SELECT count(*) FROM users") == workload.rows(WRITES)
+        peer.client().run("DELETE FROM users")
 
 
 def test_what_was_not_run_is_neither_met_nor_missed() -> None:
