@@ -1,7 +1,5 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
-use std::num::NonZeroU16;
-
 use super::literal::{Value, literal_len, push_literal};
 use super::one_row::row_start;
 use super::{Placeholder, Statement};
@@ -77,7 +75,7 @@ pub struct Template {
     text: Box<str>,
     holes: Box<[Hole]>,
     /// Where the row begins of an INSERT with one row of constants.
-    row: Option<NonZeroU16>,
+    row: Option<u16>,
     /// How many parameters the statement takes.
     parameters: u32,
 }
@@ -103,7 +101,7 @@ impl Template {
         };
         let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
         let parameters = statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
-        let row = row_start(&text).and_then(NonZeroU16::new);
+        let row = row_start(&text);
         Self { text: text.into(), holes, row, parameters }
     }
 
@@ -113,7 +111,7 @@ impl Template {
     }
 
     /// Where the row begins of an INSERT with one row of constants: in the rendered text, too.
-    pub fn row(&self) -> Option<NonZeroU16> {
+    pub fn row(&self) -> Option<u16> {
         self.row
     }
 
