@@ -1,5 +1,7 @@
 //! The Python face. A function here detaches, calls the core and maps what comes back.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod memory;
 mod bridge;
 mod classification;
 mod config;
