@@ -1,7 +1,5 @@
 //! The Python face. A function here detaches, calls the core and maps what comes back.
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod memory;
 mod bridge;
 mod classification;
 mod config;
@@ -9,6 +7,8 @@ mod determinism;
 mod errors;
 mod given;
 mod live;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod memory;
 mod params;
 mod replication;
 mod replicator;
