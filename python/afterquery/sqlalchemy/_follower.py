@@ -112,7 +112,7 @@ class Follower:
         Nobody could say when exactly it was committed otherwise: the moment between its execution
         and a ticket belongs to whoever comes first.
         """
-        self.driver.run("BEGIN")
+        self.driver.run(self._begin(statement))
         changes = self.driver.total_changes
         try:
             run()
@@ -135,6 +135,11 @@ class Follower:
         except Exception:
             self.rollback(lambda: self.driver.run("ROLLBACK"))
             raise
+
+    def _begin(self, statement: Statement) -> str:
+        """How a transaction of this statement alone begins."""
+        del statement
+        return "BEGIN"
 
     def _new(self) -> Transaction:
         return self._replicator.transaction()
