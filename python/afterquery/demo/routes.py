@@ -15,7 +15,8 @@ from afterquery.demo.database import Database
 from afterquery.demo.values import SAMPLES
 
 routes = APIRouter()
-# `response_model=None` beside 204: FastAPI 0.115.0 takes the annotation "None" for a body.
+# For FastAPI 0.115.0: `response_model=None`, as it takes the annotation "None" beside a 204 for a
+# body, and a default for what may be null, as it takes null for missing.
 
 
 def database(request: Request) -> Database:
@@ -99,7 +100,7 @@ async def sample(request: Request, kind: str) -> None:
 
 
 @routes.put("/settings/{key}", status_code=204, response_model=None)
-async def set_setting(request: Request, key: str, value: Any = Body(embed=True)) -> None:
+async def set_setting(request: Request, key: str, value: Any = Body(None, embed=True)) -> None:
     sql = "INSERT OR REPLACE INTO demo_settings (key, value) VALUES (?, ?)"
     database(request).run(sql, (key, value))
 
