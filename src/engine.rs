@@ -190,7 +190,7 @@ impl Engine {
         let write = self.submitted(appended);
         if self.blocks() {
             self.shared.own.journal.save_through(write.seq);
-            if self.shared.own.journal.unsaved() > 0 {
+            if !self.shared.own.journal.is_saved(write.seq) {
                 // The disk failed: the thread goes on trying, and tells.
                 self.shared.wake_writer();
             }
@@ -303,8 +303,12 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
     let shared = Arc::clone(shared);
     let work = move || {
         let journal = &shared.own.journal;
-        let found = journal.unsaved() > 0;
-        journal.save_all();
+        let unsaved = journal.unsaved() > 0;
+        // Those who wait for their writes save them; one more would only hold them up.
+        let found = unsaved && !journal.is_attended();
+        if found {
+            journal.save_all();
+        }
         let failed = shared.sources().fold(false, |failed, source| source.journal.catch_up() | failed);
         if found {
             shared.wake();
@@ -316,6 +320,8 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
             Work::Failed
         } else if found {
             Work::Done
+        } else if unsaved {
+            Work::Others
         } else {
             Work::None
         }

@@ -27,6 +27,7 @@ from afterquery.outbox._values import Statement, decode, encode, kept
 from support.docs import ROOT
 from support.recorder import Recorder
 from support.until import until
+from support.writing import writing
 
 SCHEMA = """
 CREATE TABLE t (id INTEGER PRIMARY KEY, k UNIQUE, v);
@@ -180,6 +181,19 @@ def test_a_commit_that_finds_the_database_busy_can_be_tried_again(
     db.commit()
     (entry,) = outbox.pending(plain)
     assert (entry.id, len(entry.statements)) == (1, 2)
+
+
+def test_what_is_done_already_waits_for_its_row(stack: ExitStack, tmp_path: Path) -> None:
+    """CREATE ... IF NOT EXISTS needs no write lock: it comes while another one has it."""
+    plain = prepared(stack, tmp_path / "p.db")
+    db = opened(stack, tmp_path / "p.db", isolation_level=None, timeout=60)
+    other = stack.enter_context(writing(tmp_path / "p.db"))
+    db.set_trace_callback(lambda sql: other.set() if sql == "BEGIN IMMEDIATE" else None)
+    sql = "CREATE TABLE IF NOT EXISTS t (k)"
+    db.execute(sql)
+    db.set_trace_callback(None)
+    db.executescript(f"{sql}; {sql};")
+    assert texts(outbox.pending(plain)) == [[sql]] * 3
 
 
 def test_a_commit_with_rows_to_fetch_fails_as_ever(stack: ExitStack, tmp_path: Path) -> None:

@@ -500,6 +500,25 @@ def test_its_last_write_is_at_hand(plain: World) -> None:
     assert plain.attached.last.seq == plain.before + 1
 
 
+def test_the_last_write_is_that_of_its_own_engines(plain: World, tmp_path: Path) -> None:
+    other = engine_on(tmp_path / "other.db")
+    attached = attach(other, plain.replicator)
+    sealed = engine_on(tmp_path / "sealed.db")
+    with_outbox = attach(sealed, outbox=True)
+    for number, engine in enumerate((plain.engine, other, sealed)):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE TABLE t{number} (x)")
+    assert plain.attached.last is not None
+    assert plain.attached.last.seq == plain.before + 1
+    assert attached.last is not None
+    assert attached.last.seq == plain.before + 2
+    assert with_outbox.last is None
+    for engine, one in ((other, attached), (sealed, with_outbox)):
+        one.detach()
+        assert attach(engine, plain.replicator).last is None
+        engine.dispose()
+
+
 def test_in_memory(replicas: Sequence[PeerProcess]) -> None:
     engine = create_engine("sqlite://")
     with world_on(engine, Path(":memory:"), replicas) as world:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -211,21 +211,57 @@ def test_two_event_loops(tmp_path: Path, replicas: Sequence[PeerProcess]) -> Non
     asyncio.run(main())
 
 
-def test_a_cancelled_task_is_dropped_unless_it_committed(play: Play) -> None:
-    """Cancelled at every point in turn, COMMIT among them: the database decides."""
+class Cancelled(Coroutine[Any, Any, None]):
+    """Work that is cancelled when it waits for the `place`th time: at once, or `later`, when what
+    it waits for may be done."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], place: int, *, later: bool) -> None:
+        self._work = work
+        self._left = place
+        self._later = later
+
+    def send(self, value: Any) -> Any:
+        return self._waits(self._work.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        return self._waits(self._work.throw(*error))
+
+    def close(self) -> None:
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        raise NotImplementedError  # it is for a task
+
+    def _waits(self, waiting: Any) -> Any:
+        self._left -= 1
+        task = asyncio.current_task()
+        if self._left == 0 and task is not None:
+            asyncio.get_running_loop().call_soon(task.cancel) if self._later else task.cancel()
+        return waiting
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_cancelled_task_is_dropped_unless_it_committed(play: Play, later: bool) -> None:
+    """Cancelled wherever it waits, at COMMIT among others: the database decides."""
 
     async def work(engine: AsyncEngine, name: str) -> None:
         async with engine.begin() as connection:
             await add(connection, name)
 
+    async def was_cancelled(engine: AsyncEngine, place: int) -> bool:
+        # Not while it connects: aiosqlite then leaves the connection open (its issue 259).
+        async with engine.connect():
+            pass
+        task = asyncio.create_task(Cancelled(work(engine, f"u{place}"), place, later=later))
+        await asyncio.wait([task])
+        return task.cancelled()
+
     async def story(world: World, engine: AsyncEngine) -> None:
-        for steps in range(40):
-            task = asyncio.create_task(work(engine, f"u{steps}"))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        place = 1
+        while await was_cancelled(engine, place):
+            place += 1
+        # Some were cancelled before their COMMIT, some at it or after it.
+        assert 1 < len(world.names()) < place
         world.same()
 
     play(story)

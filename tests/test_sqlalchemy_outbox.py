@@ -23,6 +23,7 @@ from support.alchemy import MODES, User, engine_on, metadata, users, wipe
 from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN
 from support.until import until
+from support.writing import writing
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +67,13 @@ def add(connection: Connection, *names: str) -> None:
 
 def entries(path: Path) -> list[list[str]]:
     """The verbs of each transaction, without those that made the schema."""
-    with closing(sqlite3.connect(path)) as plain:
-        found = [
-            [one.sql.split()[0] for one in entry.statements] for entry in outbox.pending(plain)
-        ]
+    found = [[one.sql.split()[0] for one in entry.statements] for entry in rows(path)]
     return [verbs for verbs in found if "CREATE" not in verbs]
+
+
+def rows(path: Path) -> list[outbox.Entry]:
+    with closing(sqlite3.connect(path)) as plain:
+        return outbox.pending(plain)
 
 
 def delivered(path: Path, replicas: Sequence[PeerProcess]) -> None:
@@ -193,6 +196,18 @@ def test_a_commit_that_finds_the_database_busy(plain: Engine, path: Path) -> Non
     assert found.errors == 0
     found.detach()
     engine.dispose()
+
+
+def test_what_is_done_already_waits_for_its_row(plain: Engine, path: Path) -> None:
+    """CREATE ... IF NOT EXISTS needs no write lock: it comes while another one has it."""
+    before = len(rows(path))
+    with writing(path) as other, plain.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(lambda sql: other.set() if sql == "BEGIN IMMEDIATE" else None)
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS users (id)")
+        driver.set_trace_callback(None)
+    assert len(rows(path)) == before + 1
 
 
 def test_a_row_that_cannot_be_written_is_a_commit_that_fails(plain: Engine, path: Path) -> None:

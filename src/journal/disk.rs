@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,9 +13,11 @@ use super::{
     GROUP,
     cursor::Cursor,
     damage,
+    group::{Group, Wait},
     letter::{DeadLetter, LetterKey},
     lock::Lock,
     queue::{Appended, Queue},
+    ride::Ride,
     store::{Store, StoreError, remove_files},
 };
 use crate::{
@@ -29,8 +31,8 @@ use crate::{
 /// How long a disk that failed is left alone before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a commit that syncs waits for others to join it: a small part of what a sync takes on a fast disk.
-const GATHER: Duration = Duration::from_micros(200);
+/// How many bytes a replica lacks that does not keep up: half of what one request takes.
+const FULL: usize = 50_000;
 
 /// The file of one origin, owned by this process.
 #[derive(Debug)]
@@ -43,11 +45,8 @@ pub struct Disk {
     collected: AtomicU64,
     /// Whether the file is larger than what is in it.
     room: AtomicBool,
-    /// How many writes the last commit held.
-    group: AtomicU64,
-    /// Whether some thread is saving writes.
-    leading: Mutex<bool>,
-    led: Condvar,
+    /// Who is saving writes, and who waits for that.
+    group: Group,
     /// Whether its origin was named by the user, who may go on with it: its numbers must not be forgotten.
     named: bool,
     /// The replicas' names, to open it again.
@@ -106,9 +105,7 @@ impl Disk {
             saved: AtomicU64::new(saved),
             collected: AtomicU64::new(0),
             room: AtomicBool::new(true),
-            group: AtomicU64::new(0),
-            leading: Mutex::new(false),
-            led: Condvar::new(),
+            group: Group::default(),
             names,
             file: Mutex::new(File { store: Some(store), lock: Some(lock) }),
             failure: Mutex::default(),
@@ -159,69 +156,89 @@ impl Disk {
     /// Puts the writes up to number `seq` into the file. One thread at a time does so, for all that have come by then;
     /// the others wait for it.
     pub(super) fn save_through(&self, queue: &Queue, seq: u64) {
-        let mut leading = self.leading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once the queue is closed, a number may be given to what is not kept.
+        let seq = seq.min(queue.last());
+        // Only a commit that syncs costs more than waiting for others.
+        let mut wait = Wait { seq, gather: self.durability == Durability::Disk };
         while self.saved() < seq {
-            if *leading {
-                leading = self.led.wait(leading).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
             if self.is_resting() {
                 self.failure().writes = true;
                 queue.send_unsaved();
                 return;
             }
-            *leading = true;
-            drop(leading);
-            self.gather(queue);
+            if !self.group.join(&mut wait, || self.saved() >= seq) {
+                continue;
+            }
             let saved = self.save(&mut self.store(), queue, seq);
-            leading = self.leading.lock().unwrap_or_else(PoisonError::into_inner);
-            *leading = false;
-            self.led.notify_all();
+            self.end_lead(saved, true);
             if !saved {
                 return;
             }
         }
     }
 
-    /// Waits for the writes of the threads that the last commit let go: they come at once, and a commit that syncs costs
-    /// far more than the wait.
-    fn gather(&self, queue: &Queue) {
-        let group = self.group.load(Ordering::Relaxed);
-        if self.durability != Durability::Disk || group < 2 {
-            return;
-        }
-        let deadline = Instant::now() + GATHER;
-        while queue.last().saturating_sub(self.saved()) < group && Instant::now() < deadline {
-            std::thread::yield_now();
-        }
+    /// Lets others commit, and those go who wait for nothing more.
+    fn end_lead(&self, saved: bool, wrote: bool) {
+        // Where it failed, all have to see that.
+        self.group.end(if saved { self.saved() } else { u64::MAX }, wrote);
+    }
+
+    /// Whether some thread saves writes, or waits for that.
+    pub(super) fn is_attended(&self) -> bool {
+        self.group.is_attended()
     }
 
     /// Whether that worked.
     fn save(&self, access: &mut Access<'_>, queue: &Queue, seq: u64) -> bool {
         while self.saved() < seq {
-            let replayed = self.failure().replayed.clone();
-            // A dead letter goes in the same step in which all writes come that replay one.
-            let count = if replayed.is_empty() { GROUP } else { usize::MAX };
-            let writes = queue.unsaved(self.saved(), count);
-            // Where all are settled already, because the disk failed, their numbers are all that has to be kept.
-            let last = writes.last().map_or_else(|| queue.last(), |write| write.seq);
-            let result = access.with(|store| {
-                store.insert(writes.iter().map(|write| &**write), &replayed)?;
-                if writes.is_empty() { store.skip_to(last) } else { Ok(()) }
-            });
-            if let Err(error) = result {
-                self.fails(&error);
-                self.failure().writes = true;
-                queue.send_unsaved();
+            if !self.save_group(access, queue) {
                 return false;
             }
-            self.works();
-            self.failure().replayed.retain(|key| !replayed.contains(key));
-            access.note(last);
-            self.group.store(writes.len() as u64, Ordering::Relaxed);
-            self.saved.store(last, Ordering::Release);
-            queue.saved(last);
         }
+        true
+    }
+
+    /// Puts into the file what waits for it, in one step. Whether that worked.
+    fn save_group(&self, access: &mut Access<'_>, queue: &Queue) -> bool {
+        let mut rides = self.group.take_rides();
+        if !rides.is_empty() && !self.put_letters(access) {
+            rides.drain(..).for_each(|ride| ride.end(false));
+        }
+        let saved = self.commit(access, queue, &rides);
+        rides.iter().for_each(|ride| ride.end(saved));
+        saved
+    }
+
+    fn commit(&self, access: &mut Access<'_>, queue: &Queue, rides: &[Arc<Ride>]) -> bool {
+        let replayed = self.failure().replayed.clone();
+        // A dead letter goes in the same step in which all writes come that replay one.
+        let count = if replayed.is_empty() { GROUP } else { usize::MAX };
+        let writes = queue.unsaved(self.saved(), count);
+        // Where all are settled already, because the disk failed, their numbers are all that has to be kept.
+        let last = writes.last().map_or_else(|| queue.last(), |write| write.seq);
+        let new = last > self.saved();
+        if !new && rides.is_empty() {
+            return true;
+        }
+        let result = access.with(|store| {
+            let cursors = rides.iter().map(|ride| (ride.replica, &ride.cursor));
+            store.insert(writes.iter().map(|write| &**write), &replayed, cursors)?;
+            if new && writes.is_empty() { store.skip_to(last) } else { Ok(()) }
+        });
+        if !new {
+            return self.check(result);
+        }
+        if let Err(error) = result {
+            self.fails(&error);
+            self.failure().writes = true;
+            queue.send_unsaved();
+            return false;
+        }
+        self.works();
+        self.failure().replayed.retain(|key| !replayed.contains(key));
+        access.note(last);
+        self.saved.store(last, Ordering::Release);
+        queue.saved(last);
         true
     }
 
@@ -265,13 +282,33 @@ impl Disk {
         }
     }
 
-    pub(super) fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
+    /// Keeps how far a replica is. Whether that worked.
+    pub(super) fn save_cursor(&self, queue: &Queue, replica: u8, cursor: &Cursor) -> bool {
         if self.is_resting() {
             return false;
+        }
+        if self.durability == Durability::Disk && self.failure().problem.is_none() {
+            return self.save_cursor_with_writes(queue, replica, cursor);
         }
         let mut access = self.store();
         self.put_letters(&mut access)
             && self.check(access.with(|store| store.save_cursor(usize::from(replica), cursor)))
+    }
+
+    /// The same, in the step that saves the writes of others: a step that syncs costs about the same whatever is in it.
+    fn save_cursor_with_writes(&self, queue: &Queue, replica: u8, cursor: &Cursor) -> bool {
+        let ride = self.group.add_ride(replica, cursor, queue.lag(replica).bytes < FULL);
+        while ride.is_open() {
+            if self.is_resting() {
+                self.group.remove_ride(&ride);
+                break;
+            }
+            if self.group.join_ride(&ride) {
+                let saved = self.save_group(&mut self.store(), queue);
+                self.end_lead(saved, false);
+            }
+        }
+        ride.is_saved()
     }
 
     /// Puts dead letters into the file that could not be put there when they were written. Before any position that is past

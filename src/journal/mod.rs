@@ -10,10 +10,12 @@ mod body;
 mod cursor;
 mod directory;
 mod disk;
+mod group;
 mod letter;
 mod letters;
 mod lock;
 mod queue;
+mod ride;
 mod store;
 mod writer;
 
@@ -83,7 +85,17 @@ impl Journal {
         self.unsaved() == 0
     }
 
-    /// The same, even if the disk has just failed.
+    /// Whether write number `seq` is in the file, or needs not be.
+    pub fn is_saved(&self, seq: u64) -> bool {
+        self.disk.as_ref().is_none_or(|disk| disk.saved() >= seq)
+    }
+
+    /// Whether some thread is at putting writes into the file.
+    pub fn is_attended(&self) -> bool {
+        self.disk.as_ref().is_some_and(Disk::is_attended)
+    }
+
+    /// Puts everything appended so far into the file, even if the disk has just failed.
     pub fn save_again(&self) {
         if let Some(disk) = &self.disk {
             disk.try_again();
@@ -182,7 +194,7 @@ impl Journal {
 
     /// Keeps how far `replica` is, before something is sent that depends on it. Whether that worked.
     pub fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
-        self.disk.as_ref().is_none_or(|disk| disk.save_cursor(replica, cursor))
+        self.disk.as_ref().is_none_or(|disk| disk.save_cursor(&self.queue, replica, cursor))
     }
 
     /// Notes that `replica` has an outcome for everything up to number `position`.

@@ -231,15 +231,27 @@ impl Store {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| Ok(row.get::<_, i64>(0)? as u64))?)
     }
 
-    /// Appends writes, and removes the dead letters they replay.
+    /// Appends writes, removes the dead letters they replay, and keeps how far replicas are.
     pub fn insert<'a>(
         &mut self,
-        writes: impl IntoIterator<Item = &'a Write>,
+        writes: impl ExactSizeIterator<Item = &'a Write>,
         replayed: &[LetterKey],
+        cursors: impl ExactSizeIterator<Item = (u8, &'a Cursor)>,
     ) -> Result<()> {
+        if writes.len() == 1 && replayed.is_empty() && cursors.len() == 0 {
+            // One statement is a transaction by itself, and cheaper so.
+            return self.insert_rows(writes);
+        }
         self.begin()?;
-        let result = self.insert_rows(writes).and_then(|()| self.delete_letters(replayed).map(drop));
+        let result = self
+            .insert_rows(writes)
+            .and_then(|()| self.delete_letters(replayed))
+            .and_then(|_| self.save_cursors(cursors));
         self.end(result)
+    }
+
+    fn save_cursors<'a>(&self, cursors: impl IntoIterator<Item = (u8, &'a Cursor)>) -> Result<()> {
+        cursors.into_iter().try_for_each(|(index, cursor)| self.save_cursor(usize::from(index), cursor))
     }
 
     fn insert_rows<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) -> Result<()> {
@@ -656,7 +668,7 @@ mod tests {
         let mut store = store(directory.path());
         store.match_replicas(&names(&["one", "two"])).unwrap();
         let writes: Vec<_> = (1..=5).map(|seq| write(seq, "SELECT 'é'")).collect();
-        store.insert(&writes, &[]).unwrap();
+        store.insert(writes.iter(), &[], [].into_iter()).unwrap();
         let loaded = store.load(1, 5, 10, |_| 0b10).unwrap();
         assert_eq!(loaded.iter().map(|w| w.seq).collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!(loaded[0].body, writes[1].body);
@@ -681,7 +693,7 @@ mod tests {
         let path = directory.path().join("a.journal");
         let mut first = store(directory.path());
         first.match_replicas(&names(&["one", "two"])).unwrap();
-        first.insert(&[write(1, "x")], &[]).unwrap();
+        first.insert([write(1, "x")].iter(), &[], [].into_iter()).unwrap();
         first.close();
         let mut again = Store::open(&path, Durability::Process).unwrap();
         let found = again.match_replicas(&names(&["three", "two"])).unwrap();

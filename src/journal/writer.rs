@@ -22,6 +22,8 @@ pub enum Work {
     Done,
     /// There was none.
     None,
+    /// There is some that others do.
+    Others,
     /// Something could not be done and has to be tried again.
     Failed,
 }
@@ -58,7 +60,11 @@ impl Writer {
             let mut idle = LINGER_LOOKS;
             while !seen.ended.load(Ordering::Acquire) {
                 let found = work();
-                idle = if found == Work::Done { 0 } else { idle + 1 };
+                idle = match found {
+                    Work::Done => 0,
+                    Work::Others => idle.min(LINGER_LOOKS - 1),
+                    Work::None | Work::Failed => idle + 1,
+                };
                 if found == Work::Failed {
                     thread::park_timeout(RETRY);
                 } else if idle < LINGER_LOOKS {

@@ -15,6 +15,8 @@ from afterquery.demo.database import Database
 from afterquery.demo.values import SAMPLES
 
 routes = APIRouter()
+# For FastAPI 0.115.0: `response_model=None`, as it takes the annotation "None" beside a 204 for a
+# body, and a default for what may be null, as it takes null for missing.
 
 
 def database(request: Request) -> Database:
@@ -53,7 +55,7 @@ async def show_user(request: Request, user: int) -> dict[str, Any]:
     return one(database(request).run("SELECT * FROM demo_users WHERE id = ?", (user,)))
 
 
-@routes.delete("/users/{user}", status_code=204)
+@routes.delete("/users/{user}", status_code=204, response_model=None)
 async def delete_user(request: Request, user: int) -> None:
     database(request).run("DELETE FROM demo_users WHERE id = $user", {"user": user})
 
@@ -97,8 +99,8 @@ async def sample(request: Request, kind: str) -> None:
     database(request).run(sql, [kind, SAMPLES[kind]])
 
 
-@routes.put("/settings/{key}", status_code=204)
-async def set_setting(request: Request, key: str, value: Any = Body(embed=True)) -> None:
+@routes.put("/settings/{key}", status_code=204, response_model=None)
+async def set_setting(request: Request, key: str, value: Any = Body(None, embed=True)) -> None:
     sql = "INSERT OR REPLACE INTO demo_settings (key, value) VALUES (?, ?)"
     database(request).run(sql, (key, value))
 
@@ -110,7 +112,7 @@ async def add_events(request: Request, day: str = Body(), count: int = Body()) -
     database(request).run(sql, rows, many=True)
 
 
-@routes.delete("/events", status_code=204)
+@routes.delete("/events", status_code=204, response_model=None)
 async def forget_events(request: Request) -> None:
     sql = """WITH newest (id) AS (SELECT max(id) FROM demo_events)
         DELETE FROM demo_events WHERE id <= (SELECT id - 200 FROM newest)"""

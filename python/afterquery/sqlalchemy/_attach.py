@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -14,7 +15,7 @@ from sqlalchemy.exc import InvalidRequestError
 from afterquery._errors import ConfigurationError
 from afterquery.outbox._freezing import freezer
 from afterquery.sqlalchemy._driver import Driver
-from afterquery.sqlalchemy._follower import Follower, last
+from afterquery.sqlalchemy._follower import Follower, Last
 from afterquery.sqlalchemy._guard import Guard
 from afterquery.sqlalchemy._outbox import OutboxFollower
 from afterquery.sqlalchemy._statement import Rows, Statement
@@ -76,6 +77,7 @@ class Attached:
         self._replicator = replicator
         self._kind = kind
         self._guard = Guard()
+        self._last: Last = ContextVar("afterquery_sqlalchemy_last")
         self._undo: list[Callable[[], None]] = []
         self._engines = engines
         for engine in engines:
@@ -90,12 +92,12 @@ class Attached:
 
     @property
     def last(self) -> Replication | None:
-        """The write of the last transaction that this thread or task committed.
+        """The write of the last transaction that this thread or task committed on these engines.
 
         None before the first one, where nothing was replicated, as long as it is held back, and
         with an outbox.
         """
-        transaction = last.get()
+        transaction = self._last.get(None)
         return transaction.replication if transaction is not None else None
 
     def detach(self) -> None:
@@ -204,7 +206,11 @@ class Attached:
         follower = self._known(proxied)
         if follower is None and info is not None:
             follower = self._kind(
-                Driver(proxied), self._replicator, self._guard, memory=connection.engine.pool
+                Driver(proxied),
+                self._replicator,
+                self._guard,
+                self._last,
+                memory=connection.engine.pool,
             )
             info[_KEY] = (self, follower)
         return follower

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from afterquery.sqlalchemy._statement import Statement
 
 _DML = {"INSERT", "UPDATE", "DELETE", "REPLACE"}
-_DDL = {"CREATE", "ALTER", "DROP"}
+DDL = {"CREATE", "ALTER", "DROP"}
 
 
 class Driver:
@@ -66,7 +66,7 @@ class Driver:
             return not self._begins_before(statement)
         if statement.verb == "WITH":
             return classify(statement.sql).statements[0].kind == "write"
-        return statement.verb in _DDL
+        return statement.verb in DDL
 
     def _begins_before(self, statement: Statement) -> bool:
         """Whether sqlite3 emits BEGIN before this INSERT, UPDATE, DELETE or REPLACE."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from afterquery._order import file_key, order_for
 from afterquery.sqlalchemy._text import savepoint
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from afterquery.sqlalchemy._guard import Guard
     from afterquery.sqlalchemy._statement import Statement
 
-last: ContextVar[Transaction | None] = ContextVar("afterquery_sqlalchemy_last", default=None)
+Last: TypeAlias = "ContextVar[Transaction]"
 """The transaction that this thread or task committed last."""
 
 _MAY_COMMIT = {"COMMIT", "END", "RELEASE"}
@@ -32,11 +32,12 @@ class Follower:
     """The open transaction of one connection, as far as it is known."""
 
     def __init__(
-        self, driver: Driver, replicator: Replicator, guard: Guard, memory: Hashable
+        self, driver: Driver, replicator: Replicator, guard: Guard, last: Last, memory: Hashable
     ) -> None:
         self.driver = driver
         self._replicator = replicator
         self._guard = guard
+        self._last = last
         self._order = _order(driver.file(), memory)
         self._transaction: Transaction | None = None
         self._savepoints: list[tuple[str, int]] = []
@@ -111,7 +112,7 @@ class Follower:
         Nobody could say when exactly it was committed otherwise: the moment between its execution
         and a ticket belongs to whoever comes first.
         """
-        self.driver.run("BEGIN")
+        self.driver.run(self._begin(statement))
         changes = self.driver.total_changes
         try:
             run()
@@ -134,6 +135,11 @@ class Follower:
         except Exception:
             self.rollback(lambda: self.driver.run("ROLLBACK"))
             raise
+
+    def _begin(self, statement: Statement) -> str:
+        """How a transaction of this statement alone begins."""
+        del statement
+        return "BEGIN"
 
     def _new(self) -> Transaction:
         return self._replicator.transaction()
@@ -197,7 +203,7 @@ class Follower:
             if ticket is not None:
                 self._order.failed(ticket)
             return
-        last.set(transaction)
+        self._last.set(transaction)
         ticket = self._order.take() if ticket is None else ticket
         self._order.committed(ticket, self._replicator, transaction)
 

@@ -11,6 +11,7 @@ from afterquery.outbox._gathered import MARK, Gathered
 from afterquery.outbox._table import IS_INSTALLED, ORIGIN, SCHEMA, WRITE
 from afterquery.outbox._values import Statement as Kept
 from afterquery.outbox._values import encode
+from afterquery.sqlalchemy._driver import DDL
 from afterquery.sqlalchemy._follower import Follower
 from afterquery.sqlalchemy._text import savepoint
 
@@ -46,6 +47,10 @@ class OutboxFollower(Follower):
         super()._execute_within(run, statement)
         if statement.verb == "SAVEPOINT" and not before:
             self._began_with_savepoint = self.driver.in_transaction
+
+    def _begin(self, statement: Statement) -> str:
+        # What IF NOT EXISTS finds done takes no write lock, and whoever reads cannot wait for one.
+        return "BEGIN IMMEDIATE" if statement.verb in DDL else "BEGIN"
 
     def _is_commit(self, statement: Statement) -> bool:
         if statement.verb != "RELEASE":

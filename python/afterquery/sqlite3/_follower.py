@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from afterquery._failures import failures
 from afterquery.sqlite3._gathering import Gathering
-from afterquery.sqlite3._modes import begins, begun, own_cursor
+from afterquery.sqlite3._modes import begins, own_cursor
 from afterquery.sqlite3._parameters import Rows, bound
 from afterquery.sqlite3._statement import Control, Statement
 
@@ -72,7 +72,7 @@ class Follower:
             sql = self._frozen(connection, found, sql, parameters)
             if found.known and self.alone(connection, found):
                 self._end_unfinished()
-                own = begun(connection)
+                own = self.gathering.begin(connection, found)
                 if own is not None:
                     return self._commit_alone(connection, own, sql, given, seen, run, cursor)
             try:

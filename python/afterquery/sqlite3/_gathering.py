@@ -1,4 +1,4 @@
-"""The statements of the open transaction, and what becomes of them. Raises nothing."""
+"""The statements of the open transaction, and what becomes of them. Raises nothing of ours."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from afterquery._failures import failures
 from afterquery._order import CommitOrder
+from afterquery.sqlite3._modes import begun
 
 if TYPE_CHECKING:
     import sqlite3
 
     from afterquery import Replication, Replicator, Transaction
     from afterquery._order import Ticket
-    from afterquery.sqlite3._statement import Control
+    from afterquery.sqlite3._statement import Control, Statement
 
 
 class Gathering:
@@ -29,6 +30,12 @@ class Gathering:
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         """The database is open."""
+
+    def begin(self, connection: sqlite3.Connection, found: Statement) -> sqlite3.Cursor | None:
+        """Begin a transaction of one statement: the cursor to end it with, None where it cannot be.
+        An error of SQLite's here is one of the statement."""
+        del found
+        return begun(connection)
 
     def seal(self, connection: sqlite3.Connection, control: Control | None) -> None:
         """A COMMIT comes, or a RELEASE, which may be one. An error of SQLite's here is one of the

@@ -46,9 +46,12 @@ def own_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
     return sqlite3.Cursor(connection)
 
 
-def begun(connection: sqlite3.Connection) -> sqlite3.Cursor | None:
-    """Begin a transaction: the cursor to end it with, None where it cannot be."""
+def begun(connection: sqlite3.Connection, sql: str = "BEGIN") -> sqlite3.Cursor | None:
+    """Begin a transaction: the cursor to end it with, None where it cannot be. Raises
+    `sqlite3.OperationalError` where it takes a lock and the database is busy."""
     try:
-        return own_cursor(connection).execute("BEGIN")
+        return own_cursor(connection).execute(sql)
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.Error:  # an authorizer forbids it, say, or the thread is the wrong one
         return None

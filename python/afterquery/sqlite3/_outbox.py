@@ -11,12 +11,13 @@ from afterquery.outbox._gathered import MARK, Gathered
 from afterquery.outbox._table import WRITE, install
 from afterquery.outbox._values import Statement, encode
 from afterquery.sqlite3._gathering import Gathering
-from afterquery.sqlite3._modes import own_cursor
+from afterquery.sqlite3._modes import begun, own_cursor
 
 if TYPE_CHECKING:
     from afterquery import Transaction
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
+    from afterquery.sqlite3._statement import Statement as Found
 
 
 class OutboxGathering(Gathering):
@@ -31,6 +32,10 @@ class OutboxGathering(Gathering):
             own_cursor(connection).execute("BEGIN")
         else:
             install(connection)
+
+    def begin(self, connection: sqlite3.Connection, found: Found) -> sqlite3.Cursor | None:
+        # What IF NOT EXISTS finds done takes no write lock, and whoever reads cannot wait for one.
+        return begun(connection, "BEGIN IMMEDIATE" if found.ddl else "BEGIN")
 
     def seal(self, connection: sqlite3.Connection, control: Control | None) -> None:
         if self._statements() and not (control is not None and self._is_inner(control)):

@@ -38,6 +38,8 @@ class Statement:
     """It may change a table or the schema."""
     known: bool
     """It certainly does, and may run in a transaction."""
+    ddl: bool
+    """It changes the schema, if that is not done already."""
     control: Control | None
     begins: bool
     """`sqlite3` begins a transaction before it, where isolation_level says so."""
@@ -58,6 +60,7 @@ def _read(sql: str) -> Statement:
     return Statement(
         writes=kind in {"write", "ddl", "unknown"},
         known=kind in {"write", "ddl"},
+        ddl=kind == "ddl",
         control=_control(sql) if kind == "txn" else None,
         begins=_BEGINS.match(sql) is not None,
         deterministic=deterministic,
