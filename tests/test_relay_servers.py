@@ -18,7 +18,7 @@ from support.process import ADMIN_TOKEN
 from support.serve import ServerProcess
 from support.until import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SCHEMA = """
 CREATE TABLE items (id INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE);
