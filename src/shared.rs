@@ -26,7 +26,7 @@ use crate::{
 pub const LINGER: Duration = Duration::from_millis(1);
 
 /// How often it looks and finds nothing before it goes to sleep and has to be woken.
-pub const LINGER_LOOKS: u32 = 20;
+pub const LINGER_LOOKS: u32 = 4;
 
 /// How grave an [`Event`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,12 @@
 //! What `after_query` was given, and what becomes of it.
 
+use std::sync::Arc;
+
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyString};
 
 use super::{
     determinism::{differs, read_rows},
+    known::Known,
     live::Live,
     params::{PyParameters, row_count},
 };
@@ -37,18 +40,10 @@ type Rendered = Result<Vec<SentStatement>, Reason>;
 impl<'py> Given<'_, 'py> {
     /// Reads the call. `None` where there is nothing to replicate.
     pub fn read(&self, live: &Live) -> PyResult<Option<Call>> {
-        let Ok(text) = text_of(self.sql)?.to_str() else {
-            // Lone surrogates: SQLite cannot have run it.
-            live.engine.count_skip(Skip::Unparsed, 1);
-            return Ok(None);
-        };
-        let plan = live.engine.plan(text);
-        if plan.statements.is_empty() {
-            return Ok(None);
-        }
+        let Some(plan) = self.plan(live)? else { return Ok(None) };
         let (statements, rows) = if self.many || plan.suspect {
             match self.sets() {
-                Ok(sets) => self.render_sets(live, text, &plan, &sets),
+                Ok(sets) => self.render_sets(live, text_of(self.sql)?.to_str()?, &plan, &sets),
                 Err(reason) => (Err(reason), None),
             }
         } else {
@@ -61,6 +56,29 @@ impl<'py> Given<'_, 'py> {
         // Each row that stands for a statement changes one row: one that is missing on a replica shows.
         let expected = rows.or_else(|| self.result.filter(|_| plan.counts_rows()).and_then(row_count));
         Ok(Some(Call { statements, targets: plan.targets(), expected }))
+    }
+
+    /// What is done with the text; counts what is left out. `None` where that is all of it.
+    fn plan(&self, live: &Live) -> PyResult<Option<Arc<Plan>>> {
+        let sql = text_of(self.sql)?;
+        let plan = match live.texts.get(sql) {
+            Some(Known::Skipped(skip)) => {
+                live.engine.count_skip(skip, 1);
+                return Ok(None);
+            }
+            Some(Known::Planned(plan)) => live.engine.count_skips(plan),
+            None => {
+                let Ok(text) = sql.to_str() else {
+                    // Lone surrogates: SQLite cannot have run it.
+                    live.engine.count_skip(Skip::Unparsed, 1);
+                    return Ok(None);
+                };
+                let plan = live.engine.plan(text);
+                live.texts.keep(sql, text, &plan);
+                plan
+            }
+        };
+        Ok((!plan.statements.is_empty()).then_some(plan))
     }
 
     fn render_one(&self, plan: &Plan) -> Rendered {

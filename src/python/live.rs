@@ -10,7 +10,10 @@ use std::{
 
 use pyo3::{prelude::*, types::PyCFunction};
 
-use super::bridge::{self, Bridge};
+use super::{
+    bridge::{self, Bridge},
+    known::KnownTexts,
+};
 use crate::{config::Config, engine::Engine, error::Error, fork};
 
 /// What interpreter exit waits for the replicas, in all.
@@ -23,6 +26,7 @@ pub struct Live {
     pub generation: u32,
     pub engine: Engine,
     pub handle: tokio::runtime::Handle,
+    pub texts: KnownTexts,
     logs_dropped: Arc<AtomicU64>,
     bridge: Mutex<Option<Bridge>>,
 }
@@ -35,6 +39,7 @@ impl Live {
             generation: fork::generation(),
             engine: Engine::start(config, events)?,
             handle: bridge.handle(),
+            texts: KnownTexts::default(),
             logs_dropped: Arc::clone(&bridge.dropped),
             bridge: Mutex::new(Some(bridge)),
         });

@@ -6,6 +6,7 @@ mod config;
 mod determinism;
 mod errors;
 mod given;
+mod known;
 mod live;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod memory;

@@ -61,6 +61,14 @@ impl Replicator {
         }
     }
 
+    /// The same for `work` alone, without counting who has it.
+    fn with_live<T>(&self, work: impl FnOnce(&Live) -> PyResult<T>) -> PyResult<T> {
+        match &*self.live.load() {
+            Some(live) if live.is_here() => work(live),
+            _ => work(&*self.live()?),
+        }
+    }
+
     /// In a child the application is running already, and must not stop for a journal that cannot be had there: then the
     /// writes are kept in memory, and the user is told.
     fn start_in_child(&self) -> Result<Arc<Live>, Error> {
@@ -300,13 +308,13 @@ impl Replicator {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Replication>> {
-        let live = self.live()?;
-        match (Given { sql, params, result, many, rows, key }).read(&live)? {
+        let given = Given { sql, params, result, many, rows, key };
+        self.with_live(|live| match given.read(live)? {
             Some(Call { statements, targets, expected }) => {
-                Ok(Some(submit(sql.py(), &live, draft(statements, targets, expected))))
+                Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
             }
             None => Ok(None),
-        }
+        })
     }
 
     fn transaction(slf: Py<Self>) -> Transaction {

@@ -23,7 +23,7 @@ mod template;
 mod token;
 mod words;
 
-pub use cache::PlanCache;
+pub use cache::{MAX_CACHED_TEXT_BYTES, PlanCache};
 pub use classify::{Classification, Kind, Placeholder, Statement, classify};
 pub use determinism::{Nondeterminism, Reason};
 pub use freeze::{FreezeContext, Frozen, freeze};
