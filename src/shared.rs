@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::Config,
@@ -24,6 +24,13 @@ use crate::{
 /// How long a task that has just delivered waits before it looks for more by itself. Waking it costs the caller several
 /// microseconds, more than everything else a write costs; under a steady load it need not be woken at all.
 pub const LINGER: Duration = Duration::from_millis(1);
+
+/// Under a steady load a replica gets a request no sooner than this after the one before, unless somebody waits for an
+/// outcome: each request costs sender and replica far more than another write in it. A write that comes alone goes at once.
+pub const GATHER: Duration = Duration::from_millis(5);
+
+/// So many writes are worth a request at any time; and a replica that was just sent so many is not held back.
+pub const GATHER_WRITES: usize = 200;
 
 /// How often it looks and finds nothing before it goes to sleep and has to be woken.
 pub const LINGER_LOOKS: u32 = 4;
@@ -71,6 +78,8 @@ pub struct Shared {
     arrived: Notify,
     /// Wakes tasks that linger.
     nudged: Notify,
+    /// Somebody waits for a write of this process's own up to this number.
+    awaited: AtomicU64,
     writer: OnceLock<Bell>,
 }
 
@@ -95,6 +104,7 @@ impl Shared {
             asleep: AtomicBool::new(false),
             arrived: Notify::new(),
             nudged: Notify::new(),
+            awaited: AtomicU64::new(0),
             writer: OnceLock::new(),
         };
         opened.told.into_iter().for_each(|(level, message)| shared.log(level, message));
@@ -167,6 +177,7 @@ impl Shared {
 
     /// Has what was handed over sent at once: somebody waits for it.
     pub fn nudge(&self) {
+        self.awaited.fetch_max(self.own.journal.last(), Ordering::Relaxed);
         if let Some(bell) = self.writer.get()
             && self.own.journal.unsaved() > 0
         {
@@ -193,6 +204,18 @@ impl Shared {
         self.asleep.store(true, Ordering::SeqCst);
         if !source.journal.has_after(position) {
             arrived.await;
+        }
+    }
+
+    /// Lets more writes come for the next request of `replica`, until `due` or until somebody waits for one after number
+    /// `position`.
+    pub async fn gather(&self, replica: u8, position: u64, due: Instant) {
+        let mut nudged = std::pin::pin!(self.nudged.notified());
+        // Register interest before looking, as above.
+        nudged.as_mut().enable();
+        let pending = self.own.journal.lag(replica).writes;
+        if (1..GATHER_WRITES).contains(&pending) && self.awaited.load(Ordering::Relaxed) <= position {
+            let _ = tokio::time::timeout_at(due, nudged).await;
         }
     }
 

@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{status::Activity, task::Task};
 use crate::{
     config::MAX_SQL_BYTES,
     journal::{Cursor, Issued, State, Stopped},
     reason::{Reason, ReasonCode},
+    shared::{GATHER, GATHER_WRITES},
     wire::{Batch, BatchBuilder, Join, Row, Standing, Verdict, drop_large, handshake, inspect, stage_large},
     write::Write,
 };
@@ -192,6 +195,7 @@ impl Task {
             let litter = std::mem::take(&mut self.delivery.litter);
             self.ask(&drop_large(litter)).await;
         }
+        self.gather().await;
         let Delivery { step, width, join, .. } = self.delivery;
         let mut builder = BatchBuilder::new(self.replica, standing, step, MAX_SQL_BYTES, width, join);
         let mut refused = None;
@@ -213,6 +217,14 @@ impl Task {
         let batch = builder.build(&self.source.origin, standing, self.delivery.position, MAX_SQL_BYTES);
         if self.stage(&batch).await {
             self.send(batch, standing).await;
+        }
+    }
+
+    /// Waits for more to send, if that may be.
+    async fn gather(&self) {
+        let Delivery { position, step: 0, .. } = self.delivery else { return };
+        if let Some(due) = self.due.filter(|_| Arc::ptr_eq(&self.source, &self.shared.own)) {
+            self.shared.gather(self.replica, position, due).await;
         }
     }
 
@@ -245,6 +257,7 @@ impl Task {
         self.delivery.issued.push(Issued { chain, last });
         let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
         self.delivery.issued.drain(..excess);
+        self.due = (writes.len() < GATHER_WRITES).then(|| Instant::now() + GATHER);
         self.delivery.carried = writes;
         self.delivery.joined = joined;
         // Before it is sent: a text that ran and is not in the journal would look like someone else's.

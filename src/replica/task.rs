@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
 use super::{
     backoff::{Backoff, Breaker},
@@ -59,6 +59,8 @@ pub struct Task {
     debts: Vec<(Arc<Source>, Cursor)>,
     /// Why the file could not be read, when it has to be tried again.
     pub(super) unreadable: Option<Reason>,
+    /// From when on it sends a small batch.
+    pub(super) due: Option<Instant>,
     /// Where it was when it last had nothing to do.
     rested_at: u64,
     commands: UnboundedReceiver<Command>,
@@ -87,6 +89,7 @@ impl Task {
             kept,
             debts: Vec::new(),
             unreadable: None,
+            due: None,
             rested_at: 0,
             commands,
         }
