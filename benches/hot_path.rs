@@ -42,8 +42,8 @@ impl ParameterSet for Row {
         Some(5)
     }
 
-    fn statement(&self, _first: u32) -> Box<dyn Parameters + '_> {
-        Box::new(Row)
+    fn statement(&self, _first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
+        render(&Row);
     }
 }
 

@@ -26,8 +26,8 @@ pub enum Values<'a> {
 pub trait ParameterSet {
     /// The number of values, where they are a sequence.
     fn count(&self) -> Option<usize>;
-    /// The values of one statement: those of a sequence from number `first` (from 0) on.
-    fn statement(&self, first: u32) -> Box<dyn Parameters + '_>;
+    /// Gives `render` the values of one statement: those of a sequence from number `first` (from 0) on.
+    fn statement(&self, first: u32, render: &mut dyn FnMut(&dyn Parameters));
 }
 
 /// Puts the parameters into a plan's statements. What cannot be sent becomes a body that says so.
@@ -50,8 +50,9 @@ fn render_set(plan: &Plan, set: &dyn ParameterSet, out: &mut Vec<SentStatement>)
         return Err(wrong(format!("the statement takes {} parameters, {given} were given", plan.parameters)));
     }
     for statement in &plan.statements {
-        let parameters = set.statement(statement.first_parameter);
-        out.push(render_statement(statement, &*parameters).map_err(wrong)?);
+        let mut result = Err(String::new());
+        set.statement(statement.first_parameter, &mut |values| result = render_statement(statement, values));
+        out.push(result.map_err(wrong)?);
     }
     Ok(())
 }

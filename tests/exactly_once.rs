@@ -80,14 +80,14 @@ impl ParameterSet for NoParameters {
         Some(0)
     }
 
-    fn statement(&self, _first: u32) -> Box<dyn Parameters + '_> {
+    fn statement(&self, _first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
         struct None;
         impl Parameters for None {
             fn bind(&self, _: &afterquery::sql::Hole, _: &mut dyn FnMut(Value<'_>)) -> Result<(), String> {
                 Err("no parameters".into())
             }
         }
-        Box::new(None)
+        render(&None);
     }
 }
 
@@ -99,7 +99,7 @@ impl ParameterSet for Two<'_> {
         Some(2)
     }
 
-    fn statement(&self, _first: u32) -> Box<dyn Parameters + '_> {
+    fn statement(&self, _first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
         struct Of<'a>([Value<'a>; 2]);
         impl Parameters for Of<'_> {
             fn bind(
@@ -110,7 +110,7 @@ impl ParameterSet for Two<'_> {
                 self.0.as_slice().bind(hole, take)
             }
         }
-        Box::new(Of([Value::Integer(self.0), Value::Blob(self.1)]))
+        render(&Of([Value::Integer(self.0), Value::Blob(self.1)]));
     }
 }
 

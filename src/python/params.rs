@@ -83,8 +83,8 @@ impl ParameterSet for PyParameters<'_, '_> {
         }
     }
 
-    fn statement(&self, first: u32) -> Box<dyn Parameters + '_> {
-        Box::new(StatementParameters { set: self, first })
+    fn statement(&self, first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
+        render(&StatementParameters { set: self, first });
     }
 }
 

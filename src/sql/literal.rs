@@ -49,6 +49,16 @@ pub fn literal_len(value: Value<'_>) -> usize {
     }
 }
 
+/// Whether the literal may be longer than `max` bytes. Most are so short that nothing need be counted.
+pub fn literal_exceeds(value: Value<'_>, max: usize) -> bool {
+    let length = match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        Value::Null | Value::Integer(_) | Value::Real(_) => return false,
+    };
+    2 * length + 20 > max && literal_len(value) > max
+}
+
 fn push_real(out: &mut String, x: f64) {
     let size = x.abs();
     if x.is_nan() {
@@ -94,7 +104,17 @@ fn push_scaled_real(out: &mut String, x: f64) {
     out.push(')');
 }
 
+/// Up to so many bytes one look at each is cheaper than two searches that are made for long texts.
+const SHORT_TEXT: usize = 64;
+
 fn push_text(out: &mut String, text: &str) {
+    if text.len() <= SHORT_TEXT
+        && !text.bytes().fold(false, |found, byte| found | (byte == b'\'') | (byte == 0))
+    {
+        out.push('\'');
+        out.push_str(text);
+        return out.push('\'');
+    }
     if memchr::memchr(0, text.as_bytes()).is_some() {
         // No SQL text may hold a NUL. The plus takes away the affinity that CAST gives.
         out.push_str("(+CAST(x'");

@@ -1,6 +1,6 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
-use super::literal::{Value, literal_len, push_literal};
+use super::literal::{Value, literal_exceeds, push_literal};
 use super::one_row::row_start;
 use super::{Placeholder, Statement};
 
@@ -158,8 +158,8 @@ impl Template {
 impl Rendered {
     fn push(&mut self, hole: &Hole, value: Value<'_>, max_literal: usize) {
         let content = match value {
-            Value::Text(text) if literal_len(value) > max_literal => LargeContent::Text(text.into()),
-            Value::Blob(bytes) if literal_len(value) > max_literal => LargeContent::Blob(bytes.into()),
+            Value::Text(text) if literal_exceeds(value, max_literal) => LargeContent::Text(text.into()),
+            Value::Blob(bytes) if literal_exceeds(value, max_literal) => LargeContent::Blob(bytes.into()),
             Value::Integer(_) if hole.ordinal => {
                 self.sql.push('(');
                 push_literal(&mut self.sql, value);
