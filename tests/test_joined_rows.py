@@ -12,6 +12,8 @@ from afterquery import Replicator
 from replication.world import TIMEOUT, both_engines, connect, of, prepare
 from support.process import ReplicaProcess
 
+pytestmark = pytest.mark.workerd
+
 SCHEMA = """
     CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL, n);
     CREATE TABLE log (at INTEGER PRIMARY KEY AUTOINCREMENT, text);
