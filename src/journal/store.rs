@@ -488,7 +488,10 @@ impl Store {
         const PAGES: i64 = 1_000;
         let free: i64 = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free > 0 {
-            self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+            let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+            // Each row is a page.
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
         }
         Ok(free > PAGES)
     }
