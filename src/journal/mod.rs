@@ -3,7 +3,7 @@
 //! Reading never removes anything; acknowledging does, and doing it twice is harmless.
 //!
 //! - [`queue`]: the writes in memory, or with a file the newest of them.
-//! - [`disk`], [`store`], [`lock`]: one file for each origin, owned by one process.
+//! - [`disk`], [`store`], [`room`], [`lock`]: one file for each origin, owned by one process.
 //! - [`directory`]: finds the files that dead processes left.
 
 mod body;
@@ -16,6 +16,7 @@ mod letters;
 mod lock;
 mod queue;
 mod ride;
+mod room;
 mod store;
 mod writer;
 
