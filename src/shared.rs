@@ -167,6 +167,7 @@ impl Shared {
 
     /// Has what was handed over sent at once: somebody waits for it.
     pub fn nudge(&self) {
+        self.own.journal.hurry();
         if let Some(bell) = self.writer.get()
             && self.own.journal.unsaved() > 0
         {

@@ -299,6 +299,13 @@ impl Disk {
             && self.check(access.with(|store| store.save_cursor(usize::from(replica), cursor)))
     }
 
+    /// Holds no replica back that lacks something of what was appended until now: somebody waits for it.
+    pub(super) fn hurry(&self, queue: &Queue) {
+        if self.durability == Durability::Disk {
+            self.group.hurry(queue.last());
+        }
+    }
+
     /// The same, in the step that saves the writes of others: a step that syncs costs about the same whatever is in it.
     fn save_cursor_with_writes(&self, queue: &Queue, replica: u8, cursor: &Cursor) -> bool {
         let ride = self.group.add_ride(replica, cursor, queue.lag(replica).bytes < FULL);

@@ -198,6 +198,13 @@ impl Journal {
         self.disk.as_ref().is_none_or(|disk| disk.save_cursor(&self.queue, replica, cursor))
     }
 
+    /// Holds back nothing of what was appended until now: somebody waits for it.
+    pub fn hurry(&self) {
+        if let Some(disk) = &self.disk {
+            disk.hurry(&self.queue);
+        }
+    }
+
     /// Notes that `replica` has an outcome for everything up to number `position`.
     pub fn acknowledge(&self, replica: u8, position: u64) {
         self.queue.acknowledge(replica, position);
