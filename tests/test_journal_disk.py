@@ -192,7 +192,9 @@ def test_a_backlog_that_fills_the_disk(site: Site) -> None:
 
 def test_dead_letters_outlive_a_full_disk(site: Site) -> None:
     """What the file holds stays when the log begins anew, and so does what it has no room for."""
-    with small_disk(site.journal, 1_024):
+    with small_disk(site.journal, 1_536) as folder:
+        filler = folder / "filler"
+        filler.write_bytes(b"x" * 500_000)
         replicator = site.connect(durability="process")
         for k in range(5):
             _reject(replicator, k)
@@ -206,6 +208,7 @@ def test_dead_letters_outlive_a_full_disk(site: Site) -> None:
         until(lambda: replicator.stats().unsaved == 0, "there is room again")
         assert replicator.stats().journal_problem is None
         replicator.close(5)
+        filler.unlink()
         with site.connect() as replicator:
             kept = sorted((letter.replica, letter.seq) for letter in replicator.dead_letters())
     seqs = [*range(1, 6), *range(1_506, 1_511)]

@@ -5,7 +5,7 @@
 //! the main file is made long enough before the log gets anything, and the log keeps a length that small steps fit in.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     fs::{File, OpenOptions},
     io,
     os::unix::fs::FileExt,
@@ -36,20 +36,18 @@ pub const FEW_PAGES: i64 = 4;
 /// The room of one open journal.
 #[derive(Debug)]
 pub struct Room {
-    /// To be closed after SQLite's own: closing a file drops all locks that the process has on it.
-    main: File,
-    log: PathBuf,
+    path: PathBuf,
+    /// Open from the first change on: a process may have many journals that only wait for their turn. To be closed after
+    /// SQLite's own, because closing a file drops all locks that the process has on it.
+    main: OnceCell<File>,
     /// Where the main file ends at most once everything is copied into it.
     end: Cell<u64>,
 }
 
 impl Room {
-    /// That of the journal at `path`, which is open already.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let main = OpenOptions::new().write(true).open(path)?;
-        Ok(Self { main, log: log.into(), end: Cell::new(u64::MAX) })
+    /// That of the journal at `path`.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), main: OnceCell::new(), end: Cell::new(u64::MAX) }
     }
 
     /// Whether a row with texts of `bytes` fits into what was taken.
@@ -57,7 +55,8 @@ impl Room {
         // A page may be half empty.
         let end = self.end.get().saturating_add(2 * (bytes as u64 + ROW));
         // It is asked each time: when the log begins anew, SQLite cuts off what is not needed.
-        let fits = self.length().is_ok_and(|length| end.saturating_add(SPLITS) <= length);
+        let length = self.main.get().and_then(|main| length(main).ok());
+        let fits = length.is_some_and(|length| end.saturating_add(SPLITS) <= length);
         if fits {
             self.end.set(end);
         }
@@ -68,30 +67,41 @@ impl Room {
     pub fn take(&self, pages: u64) -> io::Result<()> {
         let end = pages * PAGE;
         let is_first = self.end.replace(end) == u64::MAX;
-        let length = self.length()?;
-        if !is_first && length >= end + AHEAD / 2 {
+        let main = self.main()?;
+        let had = length(main)?;
+        if !is_first && had >= end + AHEAD / 2 {
             return Ok(());
         }
         // Where the disk has no room for that, the log may have it already.
         let _ = self.lengthen_log();
-        let lengthened = lengthen(&self.main, length, end + AHEAD);
-        if self.length()? >= end { Ok(()) } else { lengthened }
+        let lengthened = lengthen(main, had, end + AHEAD);
+        if length(main)? >= end { Ok(()) } else { lengthened }
     }
 
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.main.metadata()?.len())
+    fn main(&self) -> io::Result<&File> {
+        if let Some(main) = self.main.get() {
+            return Ok(main);
+        }
+        let main = OpenOptions::new().write(true).open(&self.path)?;
+        Ok(self.main.get_or_init(|| main))
     }
 
     fn lengthen_log(&self) -> io::Result<()> {
-        let log = OpenOptions::new().write(true).open(&self.log)?;
-        lengthen(&log, log.metadata()?.len(), LOG)
+        let mut path = self.path.as_os_str().to_owned();
+        path.push("-wal");
+        let log = OpenOptions::new().write(true).open(path)?;
+        lengthen(&log, length(&log)?, LOG)
     }
+}
+
+fn length(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
 }
 
 /// Zeros and no hole: a hole takes no room. SQLite looks at neither what is behind the last page nor what is behind the
 /// last frame.
 fn lengthen(file: &File, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; AHEAD as usize] = [0; AHEAD as usize];
+    static ZEROS: [u8; AHEAD as usize] = [0; AHEAD as usize];
     let mut at = from;
     while at < to {
         let count = (to - at).min(AHEAD);
@@ -112,7 +122,7 @@ mod tests {
         let length = |end: &str| std::fs::metadata(directory.path().join(end)).unwrap().len();
         std::fs::write(&path, [1; PAGE as usize]).unwrap();
         std::fs::write(directory.path().join("a.journal-wal"), []).unwrap();
-        let room = Room::open(&path).unwrap();
+        let room = Room::new(&path);
         assert!(!room.fits(0), "nothing was taken yet");
         room.take(3).unwrap();
         assert_eq!(length("a.journal"), 3 * PAGE + AHEAD);

@@ -137,7 +137,7 @@ impl Store {
         connection.execute("INSERT INTO origin VALUES (?1, ?2, ?3, 0)", params![id, named, created])?;
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
-        let room = Room::open(path)?;
+        let room = Room::new(path);
         Ok(Self { connection, room, origin: id.into(), named, bits: Vec::new(), same: true })
     }
 
@@ -149,7 +149,7 @@ impl Store {
             .query_row("SELECT id, named FROM origin", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
-        let room = Room::open(path)?;
+        let room = Room::new(path);
         Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true })
     }
 
