@@ -178,6 +178,7 @@ impl Shared {
     /// Has what was handed over sent at once: somebody waits for it.
     pub fn nudge(&self) {
         self.awaited.fetch_max(self.own.journal.last(), Ordering::Relaxed);
+        self.own.journal.hurry();
         if let Some(bell) = self.writer.get()
             && self.own.journal.unsaved() > 0
         {

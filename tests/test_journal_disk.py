@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from afterquery import JournalError
+from afterquery import JournalError, Replication, Replicator
 from replication.site import Site, look, write
 from replication.world import fulfilled, of, until
 from support.mounts import read_only, small_disk
@@ -72,7 +72,7 @@ def test_no_space_later(site: Site, caplog: pytest.LogCaptureFixture) -> None:
         replicator = site.connect(durability="process")
         fulfilled(write(replicator, "one", 0))
         filler = _fill(site.journal)
-        handles = [write(replicator, "one" * 300, k) for k in range(1, 50)]
+        handles = [write(replicator, "one" * 3_000, k) for k in range(1, 50)]
         until(lambda: replicator.stats().unsaved > 0, "the disk is full")
         assert "could not be written" in (replicator.stats().journal_problem or "")
         for handle in handles:
@@ -93,9 +93,10 @@ def test_a_disk_that_was_full_for_a_moment_leaves_no_trace(site: Site) -> None:
         replicator = site.connect(durability="process")
         fulfilled(write(replicator, "one", 0))
         filler = _fill(site.journal)
-        handle = write(replicator, "one" * 3_000, 1)
+        handles = [write(replicator, "one" * 3_000, k) for k in range(1, 50)]
         until(lambda: replicator.stats().unsaved > 0, "the disk is full")
-        fulfilled(handle)
+        for handle in handles:
+            fulfilled(handle)
         filler.unlink()
         until(lambda: replicator.stats().unsaved == 0, "it is saved")
         assert replicator.close(5)
@@ -108,9 +109,10 @@ def test_a_full_disk_detaches_nobody_who_keeps_up(site: Site) -> None:
         replicator = site.connect(max_pending_writes=500)
         fulfilled(write(replicator, "one", 0))
         filler = _fill(site.journal)
-        write(replicator, "one" * 3_000, 1)
-        until(lambda: replicator.stats().unsaved > 0, "the disk is full")
-        for k in range(2, 1_500):
+        for k in range(1, 50):
+            write(replicator, "one" * 3_000, k)
+        until(lambda: replicator.stats().journal_problem is not None, "the disk is full")
+        for k in range(50, 1_500):
             write(replicator, "one", k)
             if k % 100 == 0:
                 until(lambda: of(replicator, "peer-0").pending == 0, "the replica keeps up")
@@ -186,6 +188,68 @@ def test_a_backlog_that_fills_the_disk(site: Site) -> None:
         until(lambda: replicator.stats().unsaved == 0, "there is room again")
         replicator.close(5)
     assert site.written(0) == site.written(1) == list(range(1_500))
+
+
+def test_dead_letters_outlive_a_full_disk(site: Site) -> None:
+    """What the file holds stays when the log begins anew, and so does what it has no room for."""
+    with small_disk(site.journal, 1_536) as folder:
+        filler = folder / "filler"
+        filler.write_bytes(b"x" * 500_000)
+        replicator = site.connect(durability="process")
+        for k in range(5):
+            _reject(replicator, k)
+        site.down(1)
+        handles = [write(replicator, "one" * 300, k) for k in range(1_500)]
+        handles += [_reject(replicator, k) for k in range(5, 10)]
+        assert replicator.stats().unsaved > 0
+        site.up()
+        for handle in handles:
+            handle.wait(30)
+        until(lambda: replicator.stats().unsaved == 0, "there is room again")
+        assert replicator.stats().journal_problem is None
+        replicator.close(5)
+        filler.unlink()
+        with site.connect() as replicator:
+            kept = sorted((letter.replica, letter.seq) for letter in replicator.dead_letters())
+    seqs = [*range(1, 6), *range(1_506, 1_511)]
+    assert kept == [(name, seq) for name in ("peer-0", "peer-1") for seq in seqs]
+    assert site.written(0) == site.written(1) == list(range(1_500))
+
+
+def _reject(replicator: Replicator, k: int) -> Replication:
+    replication = replicator.after_query("INSERT INTO missing VALUES (?)", (k,), 1)
+    assert replication is not None
+    return replication
+
+
+@pytest.mark.parametrize("more", [0, 3, 30, 300])
+def test_a_kill_on_a_full_disk_loses_nothing_that_was_saved(site: Site, more: int) -> None:
+    """However often the log has begun anew by then."""
+    code = f"""
+    replicator = connect(durability="process")
+    k = 0
+    while replicator.stats().unsaved == 0:
+        write(replicator, "one" * 300, k)
+        k += 1
+    for extra in range({more}):
+        write(replicator, "one", k + extra)
+        replicator.stats()
+    say(k - 1)
+    die()
+    """
+    site.down()
+    with small_disk(site.journal, 1_024) as folder:
+        filler = folder / "filler"
+        filler.write_bytes(b"x" * 400_000)
+        program = site.program(code)
+        assert program.end() == -9
+        (file,) = site.files()
+        assert look(file, "PRAGMA integrity_check") == [("ok",)]
+        filler.unlink()
+        site.up()
+        site.deliver()
+    assert len(site.written(0)) >= int(program.lines[0]) > 100
+    assert site.written(0) == site.written(1) == list(range(len(site.written(0))))
 
 
 def test_the_file_of_a_full_disk_is_sound(site: Site) -> None:

@@ -18,6 +18,7 @@ use super::{
     lock::Lock,
     queue::{Appended, Queue},
     ride::Ride,
+    room::{FEW, FEW_PAGES},
     store::{Store, StoreError, remove_files},
 };
 use crate::{
@@ -30,6 +31,9 @@ use crate::{
 
 /// How long a disk that failed is left alone before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How many pages are given back at once: 4 MiB, of which a caller that waits for the file meanwhile hardly notices.
+const PAGES: i64 = 1_000;
 
 /// How many bytes a replica lacks that does not keep up: half of what one request takes.
 const FULL: usize = 50_000;
@@ -144,7 +148,7 @@ impl Disk {
 
     pub(super) fn with<T>(
         &self,
-        run: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+        run: impl FnMut(&mut Store) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.store().with(run)
     }
@@ -295,6 +299,13 @@ impl Disk {
             && self.check(access.with(|store| store.save_cursor(usize::from(replica), cursor)))
     }
 
+    /// Holds no replica back that lacks something of what was appended until now: somebody waits for it.
+    pub(super) fn hurry(&self, queue: &Queue) {
+        if self.durability == Durability::Disk {
+            self.group.hurry(queue.last());
+        }
+    }
+
     /// The same, in the step that saves the writes of others: a step that syncs costs about the same whatever is in it.
     fn save_cursor_with_writes(&self, queue: &Queue, replica: u8, cursor: &Cursor) -> bool {
         let ride = self.group.add_ride(replica, cursor, queue.lag(replica).bytes < FULL);
@@ -331,18 +342,22 @@ impl Disk {
             return false;
         }
         let mut access = self.store();
-        let result = access.with(|store| store.collect(GROUP));
+        let (most, result) = match access.with(|store| store.collect(GROUP)) {
+            Err(error) if error.is_full() => (FEW, access.with(|store| store.collect(FEW))),
+            result => (GROUP, result),
+        };
         let full = match &result {
             Ok((count, through)) => {
                 self.collected.store(*through, Ordering::Relaxed);
-                *count == GROUP
+                *count == most
             }
             Err(_) => false,
         };
         if full || !self.check(result) {
             return full;
         }
-        let room = access.with(|store| store.shrink()).unwrap_or(false);
+        let shrunk = access.with(|store| store.shrink(PAGES));
+        let room = shrunk.or_else(|_| access.with(|store| store.shrink(FEW_PAGES))).unwrap_or(false);
         self.room.store(room, Ordering::Relaxed);
         room
     }
@@ -513,8 +528,16 @@ impl Access<'_> {
         }
     }
 
-    /// Runs something on the file, unless the journal is done with.
-    fn with<T>(&mut self, run: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Runs something on the file, unless the journal is done with. Where there is no room, it makes some and tries again.
+    fn with<T>(&mut self, mut run: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let store = self.open()?;
+        match run(store) {
+            Err(error) if error.is_full() && store.make_room() => run(store),
+            result => result,
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut Store, StoreError> {
         if self.file.lock.is_none() {
             return Err(StoreError::Closed);
         }
@@ -526,6 +549,6 @@ impl Access<'_> {
                 store
             }
         };
-        run(self.file.store.insert(store))
+        Ok(self.file.store.insert(store))
     }
 }

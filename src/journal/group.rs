@@ -45,6 +45,8 @@ struct State {
     /// Those whose writes are in the file, and who sleep still.
     served: VecDeque<Thread>,
     rides: Vec<Arc<Ride>>,
+    /// The last write that somebody waits for.
+    awaited: u64,
     /// How many threads will come, as far as the last commit tells.
     expected: usize,
     /// When the last commit of writes ended.
@@ -144,13 +146,20 @@ impl Group {
         self.state().rides.retain(|other| !Arc::ptr_eq(other, ride));
     }
 
+    /// Holds nobody back who is not past write number `seq`.
+    pub fn hurry(&self, seq: u64) {
+        let mut state = self.state();
+        state.awaited = state.awaited.max(seq);
+        state.rides.iter().filter(|ride| ride.comes_before(seq)).for_each(|ride| ride.wake());
+    }
+
     /// As [`Self::join`]: while writes come, their commits take the position with them.
     pub fn join_ride(&self, ride: &Ride) -> bool {
         let mut state = self.state();
         if !ride.is_open() {
             return false;
         }
-        if !state.leading && !state.is_steady() {
+        if !state.leading && (ride.comes_before(state.awaited) || !state.is_steady()) {
             state.leading = true;
             state.steady = false;
             return true;
@@ -164,7 +173,9 @@ impl Group {
     pub fn take_rides(&self) -> Vec<Arc<Ride>> {
         let mut state = self.state();
         let (now, steady) = (Instant::now(), state.steady);
-        state.rides.extract_if(.., |ride| !steady || ride.ripe <= now).collect()
+        let awaited = state.awaited;
+        let goes = |ride: &mut Arc<Ride>| !steady || ride.ripe <= now || ride.comes_before(awaited);
+        state.rides.extract_if(.., goes).collect()
     }
 }
 
@@ -319,5 +330,30 @@ mod tests {
         let file = Slow::default();
         file.save(&Cursor::default());
         assert_eq!(file.commits.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn only_who_is_past_all_that_is_awaited_is_held_back() {
+        let group = Group::default();
+        let add = |position| {
+            let ripe = Instant::now() + Duration::from_secs(3_600);
+            let ride = Arc::new(Ride::new(0, &Cursor { position, ..Cursor::default() }, ripe));
+            group.state().rides.push(Arc::clone(&ride));
+            ride
+        };
+        let (behind, past) = (add(6), add(7));
+        // As while writes come right after each other.
+        group.state().steady = true;
+        group.state().ended = Some(Instant::now() + Duration::from_secs(3_600));
+        assert!(group.take_rides().is_empty());
+        assert!(!group.join_ride(&behind));
+        group.hurry(7);
+        assert!(!group.join_ride(&past));
+        assert!(group.join_ride(&behind));
+        let taken = |rides: Vec<Arc<Ride>>| rides.iter().map(|ride| ride.cursor.position).collect::<Vec<_>>();
+        group.state().steady = true;
+        assert_eq!(taken(group.take_rides()), [6]);
+        add(3);
+        assert_eq!(taken(group.take_rides()), [3], "it came after somebody waited");
     }
 }

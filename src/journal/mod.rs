@@ -3,7 +3,7 @@
 //! Reading never removes anything; acknowledging does, and doing it twice is harmless.
 //!
 //! - [`queue`]: the writes in memory, or with a file the newest of them.
-//! - [`disk`], [`store`], [`lock`]: one file for each origin, owned by one process.
+//! - [`disk`], [`store`], [`room`], [`lock`]: one file for each origin, owned by one process.
 //! - [`directory`]: finds the files that dead processes left.
 
 mod body;
@@ -16,6 +16,7 @@ mod letters;
 mod lock;
 mod queue;
 mod ride;
+mod room;
 mod store;
 mod writer;
 
@@ -195,6 +196,13 @@ impl Journal {
     /// Keeps how far `replica` is, before something is sent that depends on it. Whether that worked.
     pub fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
         self.disk.as_ref().is_none_or(|disk| disk.save_cursor(&self.queue, replica, cursor))
+    }
+
+    /// Holds back nothing of what was appended until now: somebody waits for it.
+    pub fn hurry(&self) {
+        if let Some(disk) = &self.disk {
+            disk.hurry(&self.queue);
+        }
     }
 
     /// Notes that `replica` has an outcome for everything up to number `position`.

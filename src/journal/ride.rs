@@ -32,6 +32,16 @@ impl Ride {
         self.saved.get().is_none()
     }
 
+    /// Whether write number `seq` has no outcome there yet.
+    pub fn comes_before(&self, seq: u64) -> bool {
+        self.cursor.position < seq
+    }
+
+    /// Has who waits for it look again.
+    pub fn wake(&self) {
+        self.thread.unpark();
+    }
+
     /// Whether it is in the file.
     pub fn is_saved(&self) -> bool {
         self.saved.get() == Some(&true)

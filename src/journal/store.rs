@@ -14,6 +14,7 @@ use super::{
     cursor::{Cursor, State},
     letter::{DeadLetter, LetterKey},
     queue::Pending,
+    room::{LOG, Room},
 };
 use crate::{
     config::Durability,
@@ -49,6 +50,9 @@ pub enum StoreError {
     /// SQLite says so.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// There is no room for what is to be put there.
+    #[error("{0}")]
+    Room(#[from] std::io::Error),
     /// The journal is done with.
     #[error("it is closed")]
     Closed,
@@ -66,10 +70,20 @@ impl StoreError {
         use rusqlite::ErrorCode::{
             CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure,
         };
-        let Self::Sqlite(error) = self else { return matches!(self, Self::Closed) };
+        let Self::Sqlite(error) = self else { return matches!(self, Self::Closed | Self::Room(_)) };
         let passing =
             [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure];
         error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
+    }
+
+    /// Whether it may come of a lack of room.
+    pub fn is_full(&self) -> bool {
+        use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+        match self {
+            Self::Sqlite(error) => matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure)),
+            Self::Room(_) => true,
+            Self::Closed | Self::Empty | Self::Damaged(_) => false,
+        }
     }
 }
 
@@ -79,6 +93,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    room: Room,
     origin: String,
     named: bool,
     /// For each replica of the settings, its bit in the file.
@@ -122,7 +137,8 @@ impl Store {
         connection.execute("INSERT INTO origin VALUES (?1, ?2, ?3, 0)", params![id, named, created])?;
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
-        Ok(Self { connection, origin: id.into(), named, bits: Vec::new(), same: true })
+        let room = Room::new(path);
+        Ok(Self { connection, room, origin: id.into(), named, bits: Vec::new(), same: true })
     }
 
     /// Opens a file that was found. Nothing is written before it is known to be ours.
@@ -133,7 +149,8 @@ impl Store {
             .query_row("SELECT id, named FROM origin", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
-        Ok(Self { connection, origin, named, bits: Vec::new(), same: true })
+        let room = Room::new(path);
+        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true })
     }
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
@@ -188,7 +205,7 @@ impl Store {
                     self.connection
                         .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, 0, '', 0)")?
                         .execute(params![next, name])?;
-                    self.save_bit(next, &Cursor { position: self.last()?, ..Cursor::default() })?;
+                    self.save_bit(next, self.last()?, &state_of(&Cursor::default()))?;
                     next += 1;
                     next - 1
                 }
@@ -206,7 +223,7 @@ impl Store {
     /// Gives up what is pending for replicas that are not among the settings any more.
     pub fn forget_gone(&self) -> Result<()> {
         for (bit, _) in self.known_replicas()?.into_iter().filter(|(bit, _)| !self.bits.contains(bit)) {
-            self.save_bit(bit, &Cursor { position: NOTHING_MORE, ..Cursor::default() })?;
+            self.save_bit(bit, NOTHING_MORE, &state_of(&Cursor::default()))?;
         }
         Ok(())
     }
@@ -234,24 +251,30 @@ impl Store {
     /// Appends writes, removes the dead letters they replay, and keeps how far replicas are.
     pub fn insert<'a>(
         &mut self,
-        writes: impl ExactSizeIterator<Item = &'a Write>,
+        writes: impl ExactSizeIterator<Item = &'a Write> + Clone,
         replayed: &[LetterKey],
         cursors: impl ExactSizeIterator<Item = (u8, &'a Cursor)>,
     ) -> Result<()> {
-        if writes.len() == 1 && replayed.is_empty() && cursors.len() == 0 {
+        let is_alone = writes.len() == 1 && replayed.is_empty() && cursors.len() == 0;
+        if is_alone && writes.clone().all(|write| self.fits(write)) {
             // One statement is a transaction by itself, and cheaper so.
             return self.insert_rows(writes);
         }
-        self.begin()?;
-        let result = self
-            .insert_rows(writes)
-            .and_then(|()| self.delete_letters(replayed))
-            .and_then(|_| self.save_cursors(cursors));
-        self.end(result)
+        self.grow(|store| {
+            store.insert_rows(writes)?;
+            store.delete_letters(replayed)?;
+            store.save_cursors(cursors)
+        })
+    }
+
+    fn fits(&self, write: &Write) -> bool {
+        body::plain(&write.body, write.body.targets()).is_some_and(|sql| self.room.fits(sql.len()))
     }
 
     fn save_cursors<'a>(&self, cursors: impl IntoIterator<Item = (u8, &'a Cursor)>) -> Result<()> {
-        cursors.into_iter().try_for_each(|(index, cursor)| self.save_cursor(usize::from(index), cursor))
+        cursors.into_iter().try_for_each(|(index, cursor)| {
+            self.save_bit(self.bits[usize::from(index)], cursor.position, &state_of(cursor))
+        })
     }
 
     fn insert_rows<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) -> Result<()> {
@@ -371,14 +394,17 @@ impl Store {
 
     /// Keeps how far a replica is.
     pub fn save_cursor(&self, index: usize, cursor: &Cursor) -> Result<()> {
-        self.save_bit(self.bits[index], cursor)
+        let (bit, state) = (self.bits[index], state_of(cursor));
+        if self.room.fits(state.len()) {
+            return self.save_bit(bit, cursor.position, &state);
+        }
+        self.grow(|store| store.save_bit(bit, cursor.position, &state))
     }
 
-    fn save_bit(&self, bit: u8, cursor: &Cursor) -> Result<()> {
-        let state = serde_json::to_string(&cursor.state).unwrap_or_default();
+    fn save_bit(&self, bit: u8, position: u64, state: &str) -> Result<()> {
         let sql = "UPDATE replicas SET position = ?2, state = ?3, sum = ?4 WHERE bit = ?1";
-        let position = cursor.position.min(NOTHING_MORE) as i64;
-        let sum = sum_of(&[position], &state);
+        let position = position.min(NOTHING_MORE) as i64;
+        let sum = sum_of(&[position], state);
         self.connection.prepare_cached(sql)?.execute(params![bit, position, state, sum])?;
         Ok(())
     }
@@ -407,9 +433,11 @@ impl Store {
 
     /// Keeps a rejected write, together with how far its replica is then.
     pub fn bury(&mut self, letter: &DeadLetter, index: usize, cursor: &Cursor) -> Result<()> {
-        self.begin()?;
-        let result = self.insert_letter(letter).and_then(|()| self.save_cursor(index, cursor));
-        self.end(result)
+        let bit = self.bits[index];
+        self.grow(|store| {
+            store.insert_letter(letter)?;
+            store.save_bit(bit, cursor.position, &state_of(cursor))
+        })
     }
 
     fn insert_letter(&self, letter: &DeadLetter) -> Result<()> {
@@ -433,9 +461,7 @@ impl Store {
 
     /// Takes over dead letters of another journal. Those it has already stay as they are.
     pub fn insert_letters(&mut self, letters: &[DeadLetter]) -> Result<()> {
-        self.begin()?;
-        let result = letters.iter().try_for_each(|letter| self.insert_letter(letter));
-        self.end(result)
+        self.grow(|store| letters.iter().try_for_each(|letter| store.insert_letter(letter)))
     }
 
     /// The dead letters, oldest first.
@@ -482,21 +508,48 @@ impl Store {
         Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
-    /// Gives room of removed writes back to the file system, a part at a time. Whether there is more.
-    pub fn shrink(&self) -> Result<bool> {
-        // 4 MiB: a caller that waits for the file meanwhile hardly notices.
-        const PAGES: i64 = 1_000;
+    /// Gives room of removed writes back to the file system, at most `pages` at a time. Whether there is more.
+    pub fn shrink(&self, pages: i64) -> Result<bool> {
         let free: i64 = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free > 0 {
-            self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+            let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            // Each row is a page.
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
         }
-        Ok(free > PAGES)
+        Ok(free > pages)
+    }
+
+    /// Begins the log anew, so that what it took is free again. Whether that worked.
+    pub fn make_room(&self) -> bool {
+        let counts = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
+        let counts = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], counts);
+        let Ok::<(i64, i64), _>((log, copied)) = counts else { return false };
+        // The first step that overwrites the log cuts it, but to no less than the next steps need. One that changes nothing
+        // would not be written.
+        let cut = format!(
+            "PRAGMA journal_size_limit={LOG}; PRAGMA user_version={VERSION}; PRAGMA journal_size_limit=-1"
+        );
+        copied == log && self.connection.execute_batch(&cut).is_ok()
     }
 
     /// Closes the file with everything in its main part.
     pub fn close(self) {
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         let _ = self.connection.close();
+    }
+
+    /// Makes in one step a change that may need more pages.
+    fn grow<T>(&self, change: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        self.begin()?;
+        let result = change(self).and_then(|done| self.take_room().map(|()| done));
+        self.end(result)
+    }
+
+    fn take_room(&self) -> Result<()> {
+        let pages: i64 =
+            self.connection.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
+        Ok(self.room.take(pages as u64)?)
     }
 
     fn begin(&self) -> Result<()> {
@@ -528,6 +581,10 @@ impl Store {
         let bits = self.bits.iter().enumerate();
         bits.filter(|(_, bit)| set & (1 << **bit) != 0).map(|(index, _)| 1 << index).sum()
     }
+}
+
+fn state_of(cursor: &Cursor) -> String {
+    serde_json::to_string(&cursor.state).unwrap_or_default()
 }
 
 fn read_letter(row: &Row<'_>) -> Result<DeadLetter> {
@@ -642,7 +699,10 @@ fn moment(seconds: f64) -> Moment {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::room::{FEW, FEW_PAGES},
+        *,
+    };
 
     fn write(seq: u64, sql: &str) -> Write {
         Write::new(seq, Moment::now(), body::from_plain(sql, 0b11), Some(1), 100, 0b11)
@@ -700,5 +760,57 @@ mod tests {
         assert_eq!(found.gone, [("one".to_owned(), 1)]);
         assert_eq!(found.lag.iter().map(|lag| lag.writes).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(again.load(0, 2, 9, |_| !0).unwrap()[0].body.targets(), 0b10);
+    }
+
+    fn length(path: &Path) -> u64 {
+        std::fs::metadata(path).unwrap().len()
+    }
+
+    /// How much of the log is used.
+    fn used(store: &Store) -> u64 {
+        let frames = |row: &Row<'_>| row.get::<_, i64>(1);
+        32 + store.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], frames).unwrap() as u64 * 4_120
+    }
+
+    #[test]
+    fn the_main_file_has_room_for_all_that_is_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(directory.path());
+        store.match_replicas(&names(&["one"])).unwrap();
+        for seq in 1..=300 {
+            // Alone and with others, small and large, and the longest states.
+            let sql = "x".repeat(seq as usize % 7 * 1_500);
+            let cursors = vec![(0, Cursor { position: seq, ..Cursor::default() }); seq as usize % 3];
+            store
+                .insert([write(seq, &sql)].iter(), &[], cursors.iter().map(|(at, cursor)| (*at, cursor)))
+                .unwrap();
+            let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+            assert!(length(&directory.path().join("a.journal")) >= pages as u64 * 4_096, "{seq}");
+            if seq == 150 {
+                assert!(store.make_room());
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_be_done_without_room_fits_into_the_log_that_is_kept() {
+        for size in [20, 300, 600, 1_000, 1_500, 2_500, 10_000, 40_000] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut store = store(directory.path());
+            store.match_replicas(&names(&["one"])).unwrap();
+            let sql = "x".repeat(size);
+            let writes: Vec<_> = (1..=500).map(|seq| write(seq, &sql)).collect();
+            store.insert(writes.iter(), &[], [].into_iter()).unwrap();
+            store.save_cursor(0, &Cursor { position: 400, ..Cursor::default() }).unwrap();
+            for _ in 0..10 {
+                assert!(store.make_room());
+                assert_eq!(length(&directory.path().join("a.journal-wal")), LOG, "{size}");
+                store.collect(FEW).unwrap();
+                assert!(used(&store) <= LOG, "{size}: {}", used(&store));
+                assert!(store.make_room());
+                store.shrink(FEW_PAGES).unwrap();
+                assert!(used(&store) <= LOG, "{size}: {}", used(&store));
+            }
+        }
     }
 }
