@@ -26,6 +26,7 @@ LABELS = {
     "background_httpx": "BackgroundTasks, httpx",
     "loop_same_bytes": "bare Rust loop, same bytes",
     "loop_without_watermark": "bare Rust loop, no watermark",
+    "loop_plain": "bare Rust loop, plain statements",
 }
 STYLE = {
     "figure.facecolor": CARD,
@@ -46,6 +47,7 @@ COLORS = {
     "ours": OURS,
     "loop_same_bytes": OTHERS,
     "loop_without_watermark": "#bf8700",
+    "loop_plain": "#cf222e",
     "aiohttp_tasks": "#bf8700",
     "background_httpx": "#cf222e",
 }
@@ -83,7 +85,7 @@ def groups(
     names = list(next(iter(values.values())))
     width = 0.8 / len(names)
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(9, 3.8))
+        figure, axes = plt.subplots(figsize=(max(9, 2 * len(values)), 3.8))
         for number, name in enumerate(names):
             places = [at + (number - (len(names) - 1) / 2) * width for at in range(len(values))]
             heights = [group.get(name, 0) for group in values.values()]

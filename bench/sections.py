@@ -49,7 +49,7 @@ def write_cost(found: Numbers, _: Path) -> list[str]:
     names = {
         "back_to_back_held": "back to back, the replicas silent",
         "back_to_back": "back to back, while it is delivered to three sinks",
-        "paced_1000": "1,000 a second: a sleeping thread is woken",
+        "paced_1000": "1,000 a second, as requests come",
     }
     rows = [
         (shown, found["us"][name]["p50"], found["us"][name]["p99"]) for name, shown in names.items()
@@ -95,6 +95,10 @@ def ceilings(found: Numbers, _: Path) -> list[str]:
     return [table(("", "writes/s"), rows), said]
 
 
+def _times(value: float) -> str:
+    return f"{value:,.0f} ×" if value >= 100 else f"{value:.3g} ×"
+
+
 def sink_throughput(found: Numbers, images: Path) -> list[str]:
     senders = found["senders"]
     rates = {name: numbers["writes_per_second"] for name, numbers in senders.items()}
@@ -109,7 +113,7 @@ def sink_throughput(found: Numbers, images: Path) -> list[str]:
             label(name),
             rates[name],
             senders[name].get("cpu_us_per_write", ""),
-            f"{found['ours_times'].get(name, 1):,.3g} ×",
+            _times(found["ours_times"].get(name, 1)),
         )
         for name in sorted(rates, key=lambda name: -rates[name])
     ]
@@ -139,7 +143,9 @@ send: as many as fit into a text, each by itself, with no watermark."""
 def replica_throughput(found: Numbers, images: Path) -> list[str]:
     kinds = {name: shown for name, shown in KINDS.items() if name in found}
     values = {
-        shown.replace(" behind ", "\nbehind "): found[name]["writes_per_second"]
+        shown.replace("workerd behind StarbaseDB's ", "StarbaseDB's\n").replace(", ", ",\n"): found[
+            name
+        ]["writes_per_second"]
         for name, shown in kinds.items()
     }
     charts.groups(
@@ -269,8 +275,8 @@ def recovery(found: Numbers, _: Path) -> list[str]:
 
 KNEES = """The knees: a value beyond 32,000 bytes no longer fits a literal and goes ahead of its
 statement, in pieces; beyond 2,048 texts in turns the cache of plans forgets each before it comes
-again, and it is classified anew; more replicas have their texts built and sent by the same two
-threads; more threads share one interpreter lock."""
+again, and it is classified anew; more replicas have their texts built and sent by the same
+thread; more threads share one interpreter lock."""
 
 
 def growth(found: Numbers, images: Path) -> list[str]:
