@@ -169,9 +169,11 @@ mod tests {
         let greeting =
             r#"{"sql":"CREATE TABLE IF NOT EXISTS tmp_afterquery_watermark (…);SELECT … WHERE origin='o'"}"#;
         marks.answer(greeting.as_bytes());
-        let joined = BATCH
-            .replace("(1);UPDATE", "(1),(2),(3);UPDATE")
-            .replacen("changes()||';'", "changes()||'/3;'", 1);
+        let joined = BATCH.replace("(1);UPDATE", "(1),(2),(3);UPDATE").replacen(
+            "changes()||';'",
+            "changes()||'/3;'",
+            1,
+        );
         let reply = marks.answer(joined.as_bytes());
         assert_eq!(text(&reply), r#"{"result":[{"seq":2,"step":0,"chain":77,"changes":"3/3;1;"}]}"#);
         assert_eq!(reply.writes, 4);
