@@ -190,7 +190,7 @@ def test_a_statement_that_fails_there_is_named(world: World) -> None:
         assert rows == [("same",), ("later",)], process.name
         assert of(world.replicator, process.name).diverged
     letters = world.replicator.dead_letters()
-        # Without the first one, which stays applied.
+    # Without the first one, which stays applied.
     assert [len(letter.statements) for letter in letters] == [2, 2]
 
 
