@@ -299,7 +299,9 @@ def package(found: Numbers, _: Path) -> list[str]:
 
 def demo(found: Numbers, _: Path) -> list[str]:
     cold, warm = found["cold_seconds"], found["warm_seconds"]
-    return [f"From a fresh clone {cold:.0f} s, its second run {warm:.0f} s."]
+    beside = found.get("beside")
+    said = f" while {beside} ran on the same cores" if beside else ""
+    return [f"From a fresh clone {cold:.0f} s, its second run {warm:.0f} s{said}."]
 
 
 SECTIONS = (
