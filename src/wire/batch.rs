@@ -21,6 +21,12 @@ const MAX_JOINED: u64 = 100;
 /// each staged value.
 const FRAME_BYTES: usize = 1_000;
 
+/// What a staged value adds to the head and to what removes it.
+const STAGED_BYTES: usize = 120;
+
+/// The most staged values in one text: when a statement of it fails, they are all staged again.
+const MAX_STAGED: usize = 8;
+
 /// What the mark after the last statement needs at most.
 const MARK_BYTES: usize = 140;
 
@@ -159,17 +165,18 @@ impl BatchBuilder {
         let first = std::mem::take(&mut self.skip);
         let mut step = first;
         for statement in write.statements_for(self.replica).skip(first as usize) {
-            let at = (self.tail.len(), self.mark);
+            let at = (self.tail.len(), self.mark, self.large.len());
             let (step_after, ends) = (step + 1, step + 1 == count);
             self.push(&Place { statement, seq: write.seq, step: step_after, ends, joins, single });
-            if self.tail.len() > self.max_bytes && step > first {
+            if self.size() > self.max_bytes && step > first {
                 self.tail.truncate(at.0);
+                self.large.truncate(at.2);
                 self.mark = at.1;
                 break;
             }
             step += 1;
         }
-        let fits = self.tail.len() <= self.max_bytes && step == count;
+        let fits = self.size() <= self.max_bytes && step == count;
         if !fits && !self.is_empty() {
             // It does not fit behind the others. Alone it will, or go in parts.
             self.tail.truncate(before.0);
@@ -178,7 +185,7 @@ impl BatchBuilder {
             self.full = true;
             return false;
         }
-        self.full = !fits;
+        self.full = !fits || self.large.len() >= MAX_STAGED;
         self.writes.push(Arc::clone(write));
         true
     }
@@ -234,6 +241,10 @@ impl BatchBuilder {
             Mark { writes, .. } => write!(self.tail, "seq={seq},changes=changes||changes()||'/{writes};'"),
         };
         let _ = write!(self.tail, " WHERE id={id}");
+    }
+
+    fn size(&self) -> usize {
+        self.tail.len() + STAGED_BYTES * self.large.len()
     }
 
     /// Whether nothing was added.
