@@ -17,8 +17,7 @@ use crate::{
 /// six hundred 2.4 each), and all of them are sent again when one fails.
 const MAX_JOINED: u64 = 100;
 
-/// What the head and the last statement need: their text is about 500 bytes, 200 more with joined rows, and up to 60 for
-/// each staged value.
+/// What the head and the last statement need: their text is about 500 bytes, 200 more with joined rows.
 const FRAME_BYTES: usize = 1_000;
 
 /// What a staged value adds to the head and to what removes it.
