@@ -54,6 +54,8 @@ enum Step {
     Large(usize),
     /// More statements than fit in one text.
     Long,
+    /// One statement that fills a text, or a part of one.
+    Wide(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -68,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::HalfBad),
         1 => (1..150_000usize).prop_map(Step::Large),
         1 => Just(Step::Long),
+        2 => (1..98_000usize).prop_map(Step::Wide),
     ]
 }
 
@@ -131,6 +134,9 @@ impl Step {
                 let filler = "UPDATE counter SET n = n + 1 WHERE id = 2 AND '' <> 'a text that takes room';";
                 filler.repeat(1_500) + &log
             }
+            Self::Wide(size) => {
+                format!("INSERT INTO log (entry) SELECT {number} WHERE '{}' <> ''", "x".repeat(*size))
+            }
         };
         let plan = engine.plan(&sql);
         let mut statements = Vec::new();
@@ -165,7 +171,7 @@ impl Step {
             Self::Pair => (1, 1),
             Self::Long => (0, 1_500),
             Self::Row | Self::Rows(_) | Self::BadRow | Self::BadRows(_) => (0, 0),
-            Self::Bad | Self::HalfBad | Self::Large(_) => (0, 0),
+            Self::Bad | Self::HalfBad | Self::Large(_) | Self::Wide(_) => (0, 0),
         }
     }
 }
@@ -290,6 +296,14 @@ fn rows_are_joined_and_the_one_at_fault_is_found() {
         let requests = deliver(&steps, World { rolls_back, ..CALM });
         // The first text may have left with the first write alone.
         assert!(requests.iter().any(|sql| sql.contains("),(")), "{requests:?}");
+    }
+}
+
+#[test]
+fn rows_that_no_longer_fit_are_not_in_the_way_of_the_one_at_fault() {
+    let steps = vec![[Step::Bad, Step::Wide(97_500), Step::Rows(300)]; 5].concat();
+    for rolls_back in [false, true] {
+        deliver(&steps, World { rolls_back, ..CALM });
     }
 }
 

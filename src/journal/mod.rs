@@ -175,13 +175,19 @@ impl Journal {
         }
         match (self.queue.last_open(replica), &self.disk) {
             (None, Some(disk)) => {
-                let newest = disk.with(|store| store.newest_for(usize::from(replica)));
-                let Some(seq) = newest.map_err(|error| disk.unreadable(&error))? else { return Ok(None) };
-                let write = self.read_file(seq - 1, seq + 1)?.pop();
-                Ok(write.filter(|write| write.is_open_for(replica)))
+                let found = self.newest_in_file(disk, replica);
+                // The last of it was perhaps settled meanwhile, and the file removed.
+                if found.is_err() && self.lag(replica).writes == 0 { Ok(None) } else { found }
             }
             (open, _) => Ok(open),
         }
+    }
+
+    fn newest_in_file(&self, disk: &Disk, replica: u8) -> Result<Option<Arc<Write>>, Reason> {
+        let newest = disk.with(|store| store.newest_for(usize::from(replica)));
+        let Some(seq) = newest.map_err(|error| disk.unreadable(&error))? else { return Ok(None) };
+        let write = self.read_file(seq - 1, seq + 1)?.pop();
+        Ok(write.filter(|write| write.is_open_for(replica)))
     }
 
     /// When the oldest write was handed over that `replica` has no outcome for.

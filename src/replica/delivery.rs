@@ -1,6 +1,6 @@
 //! From the journal to the replica and back: what is sent, and what its answer or its watermark proves.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -47,8 +47,8 @@ pub struct Delivery {
     pub(super) staged: HashMap<u64, usize>,
     /// The last write in each text sent that is not settled: an outcome's number of attempts.
     pub(super) sends: Vec<u64>,
-    /// Whether the newest of them sends rows of several statements as one.
-    joined: bool,
+    /// The writes in each statement of the newest of them that joins the rows of several.
+    joined: Vec<RangeInclusive<u64>>,
     /// Which rows may be sent so.
     join: Join,
     /// The most writes in the next batch: halved to find the one at fault.
@@ -88,7 +88,7 @@ impl Default for Delivery {
             doubt: None,
             staged: HashMap::new(),
             sends: Vec::new(),
-            joined: false,
+            joined: Vec::new(),
             join: Join::After(0),
             width: MAX_BATCH_WRITES,
             internal_errors: (0, 0),
@@ -280,7 +280,7 @@ impl Task {
                     // The guard also asks whether the staged values are there, and whether joined rows are safe: perhaps
                     // one is not there, or the rows are not.
                     self.delivery.staged.clear();
-                    if joined {
+                    if !self.delivery.joined.is_empty() {
                         self.delivery.join = Join::Nothing;
                     }
                 }
@@ -328,11 +328,19 @@ impl Task {
         if !newest || left == 0 {
             return;
         }
-        // What is left over begins with the write that failed, unless others were sent as one with it.
         match doubt {
-            Doubt::Failed(_) if self.delivery.joined => self.separate(),
-            Doubt::Failed(reason) => self.reject_next(reason),
+            Doubt::Failed(reason) => self.settle_failed(reason),
             Doubt::Lost(reason) => self.suspect(left, reason),
+        }
+    }
+
+    /// What is left of the newest text begins with the write that failed, unless others were joined with it: then these
+    /// are sent once more, each by itself, and the one at fault will show.
+    fn settle_failed(&mut self, reason: Reason) {
+        let Some(next) = self.next_write() else { return };
+        match self.delivery.joined.iter().find(|joined| joined.contains(&next.seq)) {
+            Some(joined) => self.delivery.join = Join::After(*joined.end()),
+            None => self.reject_next(reason),
         }
     }
 
@@ -343,13 +351,6 @@ impl Task {
             Doubt::Failed(_) if carried > 1 => self.delivery.width = carried / 2,
             Doubt::Failed(reason) => self.reject_next(reason),
             Doubt::Lost(reason) => self.suspect(carried, reason),
-        }
-    }
-
-    /// Sends what the newest text carried once more, each row by itself: the one at fault will show.
-    fn separate(&mut self) {
-        if let (Join::After(seq), Some(&last)) = (self.delivery.join, self.delivery.sends.last()) {
-            self.delivery.join = Join::After(seq.max(last));
         }
     }
 

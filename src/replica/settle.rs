@@ -52,10 +52,14 @@ impl Task {
         Status::count(&self.status().fulfilled, open as u64);
         self.delivery.standing = Some(row.standing(id));
         self.delivery.step = row.step;
+        // A text that ran to its end has removed what was staged for it.
+        let ended = self.delivery.issued.iter().any(|text| text.chain == row.chain && text.last == row.seq);
+        for (write, _) in &outcomes {
+            self.forget_staged(write, ended);
+        }
         // No other text can run any more: each expects a row that is gone.
         self.delivery.issued.clear();
         self.delivery.doubt = None;
-        self.delivery.staged.clear();
         self.advance(row.seq);
         self.source.journal.settle(outcomes);
         count
@@ -198,13 +202,23 @@ impl Task {
         let letter = self.letter(&write, reason, outcome.attempts);
         self.delivery.width = MAX_BATCH_WRITES;
         self.delivery.step = 0;
-        let staged = write.statements_for(self.replica).filter_map(|statement| statement.large.as_deref());
-        self.delivery.litter.extend(staged.flatten().map(|value| value.id));
+        self.forget_staged(&write, false);
         self.advance(write.seq);
         // In one step with the position: the write is never both pending and a dead letter.
         let cursor = self.delivery.cursor();
         self.blocking(|task| task.shared.bury(&task.source, letter, task.replica, &cursor));
         self.source.journal.settle([(write, outcome)]);
+    }
+
+    /// Has removed what is staged for a write that does not need it any more.
+    fn forget_staged(&mut self, write: &Write, is_removed: bool) {
+        let large = write.statements_for(self.replica).filter_map(|statement| statement.large.as_deref());
+        for value in large.flatten() {
+            self.delivery.staged.remove(&value.id);
+            if !is_removed {
+                self.delivery.litter.push(value.id);
+            }
+        }
     }
 
     fn letter(&self, write: &Write, reason: Reason, attempts: u32) -> DeadLetter {

@@ -5,7 +5,7 @@
 //! fails, SQLite undoes it whole, and its rows are sent again one by one, so that the one at fault is found. The head
 //! makes sure that nothing in the replica's schema would leave it half done.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, ops::RangeInclusive, sync::Arc};
 
 use super::watermark::{Standing, TABLE, drop_large, parts};
 use crate::{
@@ -23,7 +23,7 @@ const FRAME_BYTES: usize = 1_000;
 /// What a staged value adds to the head and to what removes it.
 const STAGED_BYTES: usize = 120;
 
-/// The most staged values in one text: when a statement of it fails, they are all staged again.
+/// The most staged values in one text. More would spare hardly a request: each takes one of its own at least.
 const MAX_STAGED: usize = 8;
 
 /// What the mark after the last statement needs at most.
@@ -45,8 +45,8 @@ pub struct Batch {
     pub chain: u64,
     /// Values to be staged before it is sent.
     pub large: Vec<LargeValue>,
-    /// Whether rows of several statements are sent as one.
-    pub joined: bool,
+    /// For each statement that joins the rows of several, the numbers of the writes in it.
+    pub joined: Vec<RangeInclusive<u64>>,
 }
 
 /// Which INSERTs may be sent as one.
@@ -83,7 +83,7 @@ pub struct BatchBuilder {
     tail: String,
     /// The mark of the statement that `tail` ends with.
     mark: Option<Mark>,
-    joined: bool,
+    joined: Vec<RangeInclusive<u64>>,
     writes: Vec<Arc<Write>>,
     large: Vec<LargeValue>,
     full: bool,
@@ -92,6 +92,9 @@ pub struct BatchBuilder {
 /// What the mark after a statement says, and whether rows may still be added to that statement.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
+    /// The first write it covers.
+    first: u64,
+    /// The last one.
     seq: u64,
     /// The number of the statement in its write, from 1.
     step: u64,
@@ -105,6 +108,14 @@ struct Mark {
     same: Option<(usize, usize)>,
     /// Whether it is that of a write which inserts one row, or of several such writes.
     single: bool,
+}
+
+/// How far a text is, to go back to there.
+struct Length {
+    tail: usize,
+    large: usize,
+    joined: usize,
+    mark: Option<Mark>,
 }
 
 /// A statement in its write.
@@ -140,7 +151,7 @@ impl BatchBuilder {
             step,
             tail: String::new(),
             mark: None,
-            joined: false,
+            joined: Vec::new(),
             writes: Vec::new(),
             large: Vec::new(),
             full: false,
@@ -152,7 +163,7 @@ impl BatchBuilder {
         if self.full || self.writes.len() >= self.max_writes {
             return false;
         }
-        let before = (self.tail.len(), self.large.len(), self.mark);
+        let before = self.length();
         let count = write.statements_for(self.replica).count() as u64;
         if count == 0 {
             // It cannot be sent: whoever settles it must come to it with nothing in front.
@@ -164,13 +175,11 @@ impl BatchBuilder {
         let first = std::mem::take(&mut self.skip);
         let mut step = first;
         for statement in write.statements_for(self.replica).skip(first as usize) {
-            let at = (self.tail.len(), self.mark, self.large.len());
+            let at = self.length();
             let (step_after, ends) = (step + 1, step + 1 == count);
             self.push(&Place { statement, seq: write.seq, step: step_after, ends, joins, single });
             if self.size() > self.max_bytes && step > first {
-                self.tail.truncate(at.0);
-                self.large.truncate(at.2);
-                self.mark = at.1;
+                self.cut(&at);
                 break;
             }
             step += 1;
@@ -178,9 +187,7 @@ impl BatchBuilder {
         let fits = self.size() <= self.max_bytes && step == count;
         if !fits && !self.is_empty() {
             // It does not fit behind the others. Alone it will, or go in parts.
-            self.tail.truncate(before.0);
-            self.large.truncate(before.1);
-            self.mark = before.2;
+            self.cut(&before);
             self.full = true;
             return false;
         }
@@ -199,7 +206,7 @@ impl BatchBuilder {
         self.tail.push_str(&place.statement.sql);
         let same = place.statement.split_row().filter(|_| place.joins).map(|(same, _)| (start, same.len()));
         let &Place { seq, step, ends, single, .. } = place;
-        self.mark = Some(Mark { seq, step, ends, writes: 1, rows: 1, same, single });
+        self.mark = Some(Mark { first: seq, seq, step, ends, writes: 1, rows: 1, same, single });
         if let Some(large) = &place.statement.large {
             self.large.extend(large.iter().cloned());
         }
@@ -223,7 +230,6 @@ impl BatchBuilder {
         mark.seq = place.seq;
         mark.step = place.step;
         mark.ends = place.ends;
-        self.joined = true;
         true
     }
 
@@ -231,6 +237,9 @@ impl BatchBuilder {
     /// says.
     fn push_mark(&mut self) {
         let Some(mark) = self.mark.take() else { return };
+        if mark.rows > 1 {
+            self.joined.push(mark.first..=mark.seq);
+        }
         let (id, seq, step) = (self.id, mark.seq, mark.step);
         let _ = write!(self.tail, ";UPDATE {TABLE} SET ");
         let _ = match mark {
@@ -240,6 +249,23 @@ impl BatchBuilder {
             Mark { writes, .. } => write!(self.tail, "seq={seq},changes=changes||changes()||'/{writes};'"),
         };
         let _ = write!(self.tail, " WHERE id={id}");
+    }
+
+    fn length(&self) -> Length {
+        Length {
+            tail: self.tail.len(),
+            large: self.large.len(),
+            joined: self.joined.len(),
+            mark: self.mark,
+        }
+    }
+
+    /// Takes off what was added since then.
+    fn cut(&mut self, length: &Length) {
+        self.tail.truncate(length.tail);
+        self.large.truncate(length.large);
+        self.joined.truncate(length.joined);
+        self.mark = length.mark;
     }
 
     fn size(&self) -> usize {
@@ -264,7 +290,7 @@ impl BatchBuilder {
             "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
              (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
         );
-        if self.joined {
+        if !self.joined.is_empty() {
             sql.push_str(NOTHING_FAILS_HALFWAY);
         }
         for value in &self.large {
