@@ -252,12 +252,7 @@ impl BatchBuilder {
     }
 
     fn length(&self) -> Length {
-        Length {
-            tail: self.tail.len(),
-            large: self.large.len(),
-            joined: self.joined.len(),
-            mark: self.mark,
-        }
+        Length { tail: self.tail.len(), large: self.large.len(), joined: self.joined.len(), mark: self.mark }
     }
 
     /// Takes off what was added since then.
