@@ -54,6 +54,8 @@ class Scenario:
 
     def run(self, folder: Path, seed: int) -> Result:
         with world(folder, self.replicas, self.durability, seed, self.needs) as built:
+            # Else scenarios of the same actions would all do the same.
+            built.chance.seed(f"{seed} {self.label}")
             built.start_app()
             for _ in range(self.rounds):
                 chosen = built.chance.choices([*self.actions], [*self.actions.values()])

@@ -88,6 +88,7 @@ class Soak:
             self.sample()
         if not self.replicator.flush(DRAIN_SECONDS):
             raise SystemExit("not everything could be delivered")
+        self.sample(last=True)
         if not self.replicator.close(10):
             raise SystemExit("the replicator could not be closed")
 
@@ -106,8 +107,8 @@ class Soak:
             number = self.written - self.written // COUNT_EVERY
             self.replicator.after_query(LOG, (number, f"the text of row {number}"), 1)
 
-    def sample(self) -> None:
-        if self.seconds - self.sampled < SAMPLE_SECONDS:
+    def sample(self, *, last: bool = False) -> None:
+        if self.seconds - self.sampled < SAMPLE_SECONDS and not last:
             return
         self.sampled = self.seconds
         behind = {replica.name: replica.pending for replica in self.replicator.stats().replicas}
