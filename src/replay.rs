@@ -27,10 +27,11 @@ impl Engine {
         let letters: Vec<_> = letters.into_iter().filter(wanted).collect();
         let keys: Vec<_> = letters.iter().map(|letter| letter.key.clone()).collect();
         let drafts = letters.into_iter().map(|letter| self.redraft(letter)).collect::<Result<Vec<_>, _>>()?;
-        if !self.shared.own.is_durable() {
-            self.shared.discard(&keys)?;
-        }
         let writes = self.shared.own.journal.replay(drafts);
+        if !self.shared.own.is_durable() {
+            let taken = keys.into_iter().zip(&writes).filter(|(_, appended)| appended.is_taken());
+            self.shared.discard(&taken.map(|(key, _)| key).collect::<Vec<_>>())?;
+        }
         let writes = writes.into_iter().map(|appended| self.submitted(appended)).collect();
         self.shared.wake_writer();
         self.shared.wake();

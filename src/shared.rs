@@ -179,6 +179,7 @@ impl Shared {
     pub fn nudge(&self) {
         self.awaited.fetch_max(self.own.journal.last(), Ordering::Relaxed);
         self.own.journal.hurry();
+        self.wake();
         if let Some(bell) = self.writer.get()
             && self.own.journal.unsaved() > 0
         {

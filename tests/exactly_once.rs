@@ -10,16 +10,14 @@ use std::{
 };
 
 use afterquery::{
-    config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject, ReplicaConfig},
+    config::Config,
     engine::Engine,
-    journal::Pending,
     outcome::Status,
     render::{ParameterSet, Values, draft, render},
     sql::{Parameters, Value},
-    wire::Endpoint,
     write::Write,
 };
-use common::Server;
+use common::{NoParameters, Server, config, journal};
 use proptest::prelude::*;
 
 const SCHEMA: &str = "CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n >= 0));
@@ -75,24 +73,6 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 const BAD_ROW: &str = "INSERT INTO log (entry) VALUES (NULL)";
-
-struct NoParameters;
-
-impl ParameterSet for NoParameters {
-    fn count(&self) -> Option<usize> {
-        Some(0)
-    }
-
-    fn statement(&self, _first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
-        struct None;
-        impl Parameters for None {
-            fn bind(&self, _: &afterquery::sql::Hole, _: &mut dyn FnMut(Value<'_>)) -> Result<(), String> {
-                Err("no parameters".into())
-            }
-        }
-        render(&None);
-    }
-}
 
 /// Two values for a statement.
 struct Two<'a>(i64, &'a [u8]);
@@ -173,38 +153,6 @@ impl Step {
             Self::Row | Self::Rows(_) | Self::BadRow | Self::BadRows(_) => (0, 0),
             Self::Bad | Self::HalfBad | Self::Large(_) | Self::Wide(_) => (0, 0),
         }
-    }
-}
-
-fn config(servers: &[Server]) -> Config {
-    let replica = |server: &Server| ReplicaConfig {
-        name: server.url(),
-        endpoint: Endpoint::new(&server.url(), Some("token")).unwrap(),
-        tables: None,
-        max_lag: Pending { writes: 100_000, bytes: 1 << 30 },
-    };
-    Config {
-        replicas: servers.iter().map(replica).collect(),
-        ddl: false,
-        on_reject: OnReject::DeadLetter,
-        nondeterministic: OnNondeterministic::Warn,
-        max_pending: Pending { writes: 100_000, bytes: 1 << 30 },
-        journal: None,
-        max_dead_letters: 1_000,
-        connect_timeout: Duration::from_secs(5),
-        request_timeout: Duration::from_secs(5),
-        retry_base: Duration::from_micros(10),
-        retry_max: Duration::from_micros(200),
-    }
-}
-
-/// Where the writes are kept.
-fn journal(directory: &tempfile::TempDir) -> JournalConfig {
-    JournalConfig {
-        path: directory.path().into(),
-        durability: Durability::Async,
-        max_bytes: 1 << 30,
-        origin: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A journal's file in use: who may touch it when, and what happens when the disk fails.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -217,9 +218,7 @@ impl Disk {
         let replayed = self.failure().replayed.clone();
         // A dead letter goes in the same step in which all writes come that replay one.
         let count = if replayed.is_empty() { GROUP } else { usize::MAX };
-        let writes = queue.unsaved(self.saved(), count);
-        // Where all are settled already, because the disk failed, their numbers are all that has to be kept.
-        let last = writes.last().map_or_else(|| queue.last(), |write| write.seq);
+        let (writes, last) = queue.unsaved(self.saved(), count);
         let new = last > self.saved();
         if !new && rides.is_empty() {
             return true;
@@ -239,7 +238,8 @@ impl Disk {
             return false;
         }
         self.works();
-        self.failure().replayed.retain(|key| !replayed.contains(key));
+        // New ones come behind them, and only while nobody saves.
+        self.failure().replayed.drain(..replayed.len());
         access.note(last);
         self.saved.store(last, Ordering::Release);
         queue.saved(last);
@@ -370,7 +370,8 @@ impl Disk {
     /// Keeps a rejected write, together with how far its replica is then. In memory while the disk fails.
     pub fn bury(&self, letter: DeadLetter, replica: u8, cursor: &Cursor) {
         let mut access = self.store();
-        let done = self.put_letters(&mut access)
+        let done = !self.is_resting()
+            && self.put_letters(&mut access)
             && self.check(access.with(|store| store.bury(&letter, usize::from(replica), cursor)));
         if !done {
             self.failure().letters.push(letter);
@@ -408,13 +409,15 @@ impl Disk {
         let mut letters = self.with(|store| store.letters())?;
         let failure = self.failure();
         letters.extend(failure.letters.iter().cloned());
-        letters.retain(|letter| !failure.replayed.contains(&letter.key));
+        let replayed: HashSet<_> = failure.replayed.iter().collect();
+        letters.retain(|letter| !replayed.contains(&letter.key));
         Ok(letters)
     }
 
     /// Removes rejected writes. How many of them were there.
     pub fn discard(&self, keys: &[LetterKey]) -> Result<usize, StoreError> {
         let count = self.with(|store| store.delete_letters(keys))?;
+        let keys: HashSet<_> = keys.iter().collect();
         let mut failure = self.failure();
         let before = failure.letters.len();
         failure.letters.retain(|letter| !keys.contains(&letter.key));
@@ -425,16 +428,22 @@ impl Disk {
     pub(super) fn replay(&self, queue: &Queue, drafts: Vec<(LetterKey, Draft)>) -> Vec<Appended> {
         // Held throughout, so that nobody saves one without the other.
         let mut access = self.store();
-        let (keys, drafts): (Vec<_>, Vec<_>) = drafts.into_iter().unzip();
-        let writes: Vec<_> = drafts.into_iter().map(|draft| queue.append(draft)).collect();
+        let mut writes = Vec::with_capacity(drafts.len());
+        let mut taken = HashSet::new();
+        for (key, draft) in drafts {
+            let appended = queue.append(draft);
+            if appended.is_taken() {
+                taken.insert(key);
+            }
+            writes.push(appended);
+        }
         {
             let mut failure = self.failure();
-            failure.letters.retain(|letter| !keys.contains(&letter.key));
-            failure.replayed.extend(keys);
+            failure.letters.retain(|letter| !taken.contains(&letter.key));
+            failure.replayed.extend(taken);
         }
-        if let Some(last) = writes.last() {
-            self.save(&mut access, queue, last.write.seq);
-        }
+        // Once the queue is closed, numbers are given to what is not kept.
+        self.save(&mut access, queue, queue.last());
         writes
     }
 
@@ -458,7 +467,16 @@ impl Disk {
 
     /// Removes the oldest rejected writes beyond `max`. How many there were.
     pub fn drop_letters(&self, max: usize) -> usize {
-        self.with(|store| store.drop_letters(max)).unwrap_or(0)
+        let excess = {
+            let letters = &mut self.failure().letters;
+            let excess = letters.len().saturating_sub(max);
+            letters.drain(..excess).count()
+        };
+        if self.is_resting() {
+            excess
+        } else {
+            excess + self.with(|store| store.drop_letters(max)).unwrap_or(0)
+        }
     }
 
     /// Whether the file is in use.

@@ -184,10 +184,14 @@ impl Journal {
     }
 
     fn newest_in_file(&self, disk: &Disk, replica: u8) -> Result<Option<Arc<Write>>, Reason> {
-        let newest = disk.with(|store| store.newest_for(usize::from(replica)));
-        let Some(seq) = newest.map_err(|error| disk.unreadable(&error))? else { return Ok(None) };
-        let write = self.read_file(seq - 1, seq + 1)?.pop();
-        Ok(write.filter(|write| write.is_open_for(replica)))
+        let open = |seq| self.queue.open_in_file(seq);
+        // In one step: it may be removed at any moment.
+        let newest = disk.with(|store| match store.newest_for(usize::from(replica))? {
+            Some(seq) => store.load(seq - 1, seq + 1, 1, open),
+            None => Ok(Vec::new()),
+        });
+        let newest = newest.map_err(|error| disk.unreadable(&error))?.pop();
+        Ok(newest.map(|write| self.queue.share(write)).filter(|write| write.is_open_for(replica)))
     }
 
     /// When the oldest write was handed over that `replica` has no outcome for.
@@ -202,6 +206,11 @@ impl Journal {
     /// Keeps how far `replica` is, before something is sent that depends on it. Whether that worked.
     pub fn save_cursor(&self, replica: u8, cursor: &Cursor) -> bool {
         self.disk.as_ref().is_none_or(|disk| disk.save_cursor(&self.queue, replica, cursor))
+    }
+
+    /// The last write that may be sent.
+    pub fn sendable(&self) -> u64 {
+        self.queue.sendable()
     }
 
     /// Holds back nothing of what was appended until now: somebody waits for it.

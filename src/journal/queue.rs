@@ -126,6 +126,13 @@ pub struct Appended {
     pub full: ReplicaSet,
 }
 
+impl Appended {
+    /// Whether every replica it is for takes it.
+    pub fn is_taken(&self) -> bool {
+        self.absent == 0
+    }
+}
+
 /// A part of the queue.
 pub enum Read {
     /// The writes that are open for the replica, and the number of the last write looked at.
@@ -269,16 +276,25 @@ impl Queue {
         self.last().min(self.sendable.load(Ordering::Acquire)) > position
     }
 
+    /// The last write that may be sent.
+    pub fn sendable(&self) -> u64 {
+        self.sendable.load(Ordering::Acquire)
+    }
+
     /// The number of the last write appended; 0 before the first.
     pub fn last(&self) -> u64 {
         self.inner().last()
     }
 
-    /// The first writes after number `after`, which are not in the file.
-    pub fn unsaved(&self, after: u64, count: usize) -> Vec<Arc<Write>> {
+    /// The first writes after number `after`, which are not in the file, and the number that the file is at with them.
+    pub fn unsaved(&self, after: u64, count: usize) -> (Vec<Arc<Write>>, u64) {
         let inner = self.inner();
         let start = (after + 1).saturating_sub(inner.first) as usize;
-        inner.writes.range(start.min(inner.writes.len())..).take(count).cloned().collect()
+        let writes: Vec<_> =
+            inner.writes.range(start.min(inner.writes.len())..).take(count).cloned().collect();
+        // Where all are settled already, because the disk failed, their numbers are all that has to be kept.
+        let last = writes.last().map_or_else(|| inner.last(), |write| write.seq);
+        (writes, last)
     }
 
     /// Notes that the file holds everything up to number `seq`.
@@ -474,8 +490,12 @@ impl Inner {
         while let Some(write) = self.writes.front() {
             let settled = write.settlement.is_settled();
             let outside = self.writes.len() > WINDOW_WRITES || self.total.bytes > WINDOW_BYTES;
-            // What is settled needs no file any more: it was sent from memory, because the disk fails.
-            if !settled && (write.seq > saved || self.filed.is_none() || !outside) {
+            // What all replicas are past needs no file any more: it was sent from memory, because the disk fails. Before that
+            // one that is none of its business would look for it in the file.
+            let passed = write.seq <= saved || self.positions.iter().all(|&position| position >= write.seq);
+            let needed =
+                if settled { !passed } else { write.seq > saved || self.filed.is_none() || !outside };
+            if needed {
                 break;
             }
             self.total.remove(write);

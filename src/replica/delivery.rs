@@ -164,7 +164,6 @@ impl Task {
                 ([row], None) if row.id != 0 && (self.delivery.synced || row.is_new()) => {
                     self.delivery.standing = Some(row.standing(row.id));
                     self.delivery.greeted = true;
-                    self.delivery.synced = false;
                     self.recover();
                 }
                 ([row], Some(standing)) if row.standing(row.id) == standing => self.delivery.greeted = true,
@@ -211,7 +210,9 @@ impl Task {
         if let Some(write) = refused {
             return self.reject_unsendable(write);
         }
-        if builder.is_empty() {
+        // A text sent before the replica was synced anew may still be under way. It expects the row as it is now, and would
+        // run on top of the copy: even a text without writes moves the row.
+        if builder.is_empty() && !self.delivery.synced {
             return self.idle().await;
         }
         let batch = builder.build(&self.source.origin, standing, self.delivery.position, MAX_SQL_BYTES);
@@ -240,6 +241,11 @@ impl Task {
                         self.pause(after, reason).await;
                         return false;
                     }
+                    // The write whose value it is has to stand alone before it is given up.
+                    Verdict::Reject { .. } if batch.writes.len() > 1 => {
+                        self.delivery.width = batch.writes.len() / 2;
+                        return false;
+                    }
                     Verdict::Reject { reason } => {
                         self.reject_next(reason);
                         return false;
@@ -257,6 +263,8 @@ impl Task {
         self.delivery.issued.push(Issued { chain, last });
         let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
         self.delivery.issued.drain(..excess);
+        let excess = self.delivery.sends.len().saturating_sub(MAX_ISSUED);
+        self.delivery.sends.drain(..excess);
         self.due = (writes.len() < GATHER_WRITES).then(|| Instant::now() + GATHER);
         self.delivery.carried = writes;
         self.delivery.joined = joined;
@@ -287,6 +295,8 @@ impl Task {
                 self.delivery.doubt = Some(Doubt::Lost(reason.clone()));
                 self.pause(after, reason).await;
             }
+            // It carried nothing that could be given up.
+            Verdict::Reject { reason } if self.delivery.carried.is_empty() => self.pause(None, reason).await,
             Verdict::Reject { reason } => self.delivery.doubt = Some(Doubt::Failed(reason)),
         }
     }
@@ -295,7 +305,7 @@ impl Task {
     async fn inspect(&mut self) {
         match self.ask(&inspect(&self.source.origin)).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
-                [row] => self.compare(row),
+                [row] if row.id != 0 => self.compare(row),
                 [] => self.stop(Activity::Diverged, missing_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
@@ -309,12 +319,19 @@ impl Task {
 
     /// Draws the conclusion from the row.
     fn compare(&mut self, row: &Row) {
-        let (Some(standing), Some(doubt)) = (self.delivery.standing, self.delivery.doubt.clone()) else {
+        let (Some(mut standing), Some(doubt)) = (self.delivery.standing, self.delivery.doubt.clone()) else {
             return;
         };
-        if row.standing(standing.id) == standing {
+        if row.is_new() && standing.is_new() {
+            // The replica was set up anew, or tidied up, before it got anything from us.
+            standing = *self.delivery.standing.insert(row.standing(row.id));
+        }
+        if row.standing(row.id) == standing {
             self.delivery.doubt = None;
-            self.recover();
+            if !matches!(doubt, Doubt::Lost(_)) || self.delivery.carried.len() != 1 {
+                // Else a text that cannot be made smaller has failed again: the pauses grow.
+                self.recover();
+            }
             return self.nothing_ran(doubt);
         }
         let Some(at) = self.delivery.issued.iter().position(|issued| issued.chain == row.chain) else {
@@ -354,14 +371,15 @@ impl Task {
         }
     }
 
-    /// An internal error can be the replica's, or be caused by one write each time. Alone in its batch often
-    /// enough, a write is taken to be the cause, so that it does not hold up all others for ever.
+    /// Makes the next text smaller. An internal error can be the replica's, or be caused by one write each time. Alone in
+    /// its batch often enough, a write is taken to be the cause, so that it does not hold up all others for ever.
     fn suspect(&mut self, writes: usize, reason: Reason) {
-        let Some(next) = self.next_write() else { return };
-        if reason.code != ReasonCode::Internal {
+        if reason.code == ReasonCode::Guard || writes == 0 {
             return;
         }
+        // Perhaps the text takes longer than somebody on the way allows: the same one would never get through.
         self.delivery.width = (writes / 2).max(1);
+        let Some(next) = self.next_write().filter(|_| reason.code == ReasonCode::Internal) else { return };
         let (seq, count) = self.delivery.internal_errors;
         let count = if seq == next.seq { count + 1 } else { 1 };
         self.delivery.internal_errors = (next.seq, count);

@@ -59,6 +59,7 @@ impl Task {
         }
         // No other text can run any more: each expects a row that is gone.
         self.delivery.issued.clear();
+        self.delivery.synced = false;
         self.delivery.doubt = None;
         self.advance(row.seq);
         self.source.journal.settle(outcomes);

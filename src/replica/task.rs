@@ -248,10 +248,15 @@ impl Task {
         if self.source.is_durable() {
             let cursor = self.delivery.cursor();
             if cursor != self.kept {
+                let sendable = self.source.journal.sendable();
                 // What could not be kept is tried again the next time.
                 if self.blocking(|task| task.source.journal.save_cursor(task.replica, &cursor)) {
                     self.kept = cursor;
                     self.collect(false);
+                }
+                if self.source.journal.sendable() > sendable {
+                    // Writes went with it that nobody else announces.
+                    self.shared.wake();
                 }
             }
         }

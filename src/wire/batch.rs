@@ -112,6 +112,7 @@ struct Mark {
 
 /// How far a text is, to go back to there.
 struct Length {
+    join: Join,
     tail: usize,
     large: usize,
     joined: usize,
@@ -170,13 +171,17 @@ impl BatchBuilder {
             self.full = true;
             return false;
         }
-        let joins = self.join.allows(write);
         let single = count == 1 && matches!(write.expected(), None | Some(1));
         let first = std::mem::take(&mut self.skip);
         let mut step = first;
         for statement in write.statements_for(self.replica).skip(first as usize) {
             let at = self.length();
             let (step_after, ends) = (step + 1, step + 1 == count);
+            if changes_schema(&statement.sql) {
+                // The head has looked at the schema as it was before.
+                self.join = Join::Nothing;
+            }
+            let joins = self.join.allows(write);
             self.push(&Place { statement, seq: write.seq, step: step_after, ends, joins, single });
             if self.size() > self.max_bytes && step > first {
                 self.cut(&at);
@@ -252,11 +257,18 @@ impl BatchBuilder {
     }
 
     fn length(&self) -> Length {
-        Length { tail: self.tail.len(), large: self.large.len(), joined: self.joined.len(), mark: self.mark }
+        Length {
+            join: self.join,
+            tail: self.tail.len(),
+            large: self.large.len(),
+            joined: self.joined.len(),
+            mark: self.mark,
+        }
     }
 
     /// Takes off what was added since then.
     fn cut(&mut self, length: &Length) {
+        self.join = length.join;
         self.tail.truncate(length.tail);
         self.large.truncate(length.large);
         self.joined.truncate(length.joined);
@@ -311,6 +323,14 @@ impl BatchBuilder {
         let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
         Batch { sql, writes: self.writes, chain, large: self.large, joined: self.joined }
     }
+}
+
+/// Whether a statement may be another than one that changes rows.
+fn changes_schema(sql: &str) -> bool {
+    const CHANGE_ROWS: [&str; 5] = ["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"];
+    let sql = sql.trim_start();
+    let begins = |word: &str| sql.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
+    !CHANGE_ROWS.iter().any(|word| begins(word))
 }
 
 /// A number no other process will draw, below 2^53 because it comes back through JSON. From the system and not from a

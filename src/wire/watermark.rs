@@ -38,6 +38,13 @@ pub struct Standing {
     pub chain: u64,
 }
 
+impl Standing {
+    /// Whether no text has moved the row yet.
+    pub fn is_new(&self) -> bool {
+        (self.seq, self.step, self.chain) == (0, 0, 0)
+    }
+}
+
 /// Creates the tables, and the row if the origin is new there, and reads the row. Running it twice is harmless. The row
 /// of a `durable` origin stays however long nothing is heard of it: its journal may lie on a machine that is off.
 pub fn handshake(origin: &str, durable: bool) -> String {

@@ -5,6 +5,15 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use afterquery::{
+    config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject, ReplicaConfig},
+    journal::Pending,
+    render::ParameterSet,
+    sql::{Parameters, Value as Bound},
+    wire::Endpoint,
 };
 
 use rusqlite::{Connection, fallible_iterator::FallibleIterator, types::ValueRef};
@@ -56,6 +65,8 @@ pub struct Replica {
     pub rolls_back: bool,
     late: Vec<String>,
     pub requests: Vec<String>,
+    /// Whether somebody in front refuses a text, with which status.
+    pub refuses: fn(&str) -> Option<u16>,
 }
 
 /// A running replica.
@@ -78,8 +89,8 @@ impl Server {
         db.execute_batch("PRAGMA foreign_keys=ON").unwrap();
         db.execute_batch(schema).unwrap();
         let random = fastrand::Rng::with_seed(seed);
-        let replica =
-            Replica { db, random, fault_percent, rolls_back, late: Vec::new(), requests: Vec::new() };
+        let (late, requests) = (Vec::new(), Vec::new());
+        let replica = Replica { db, random, fault_percent, rolls_back, late, requests, refuses: |_| None };
         let replica = Arc::new(Mutex::new(replica));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -175,6 +186,9 @@ impl Replica {
 
     fn answer(&mut self, sql: &str) -> (u16, String) {
         self.requests.push(sql.to_owned());
+        if let Some(status) = (self.refuses)(sql) {
+            return (status, String::new());
+        }
         match self.run(sql) {
             Ok(rows) => (200, json!({ "result": rows }).to_string()),
             Err(error) => (500, json!({ "error": error }).to_string()),
@@ -236,5 +250,57 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Ve
             Ok(0) | Err(_) => return None,
             Ok(n) => buffer.extend_from_slice(&chunk[..n]),
         }
+    }
+}
+
+/// Settings for these replicas, with next to no pauses.
+pub fn config(servers: &[Server]) -> Config {
+    let replica = |server: &Server| ReplicaConfig {
+        name: server.url(),
+        endpoint: Endpoint::new(&server.url(), Some("token")).unwrap(),
+        tables: None,
+        max_lag: Pending { writes: 100_000, bytes: 1 << 30 },
+    };
+    Config {
+        replicas: servers.iter().map(replica).collect(),
+        ddl: false,
+        on_reject: OnReject::DeadLetter,
+        nondeterministic: OnNondeterministic::Warn,
+        max_pending: Pending { writes: 100_000, bytes: 1 << 30 },
+        journal: None,
+        max_dead_letters: 1_000,
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(5),
+        retry_base: Duration::from_micros(10),
+        retry_max: Duration::from_micros(200),
+    }
+}
+
+/// Where the writes are kept.
+pub fn journal(directory: &tempfile::TempDir) -> JournalConfig {
+    JournalConfig {
+        path: directory.path().into(),
+        durability: Durability::Async,
+        max_bytes: 1 << 30,
+        origin: None,
+    }
+}
+
+/// No values for a statement.
+pub struct NoParameters;
+
+impl ParameterSet for NoParameters {
+    fn count(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn statement(&self, _first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
+        struct None;
+        impl Parameters for None {
+            fn bind(&self, _: &afterquery::sql::Hole, _: &mut dyn FnMut(Bound<'_>)) -> Result<(), String> {
+                Err("no parameters".into())
+            }
+        }
+        render(&None);
     }
 }
