@@ -258,8 +258,8 @@ fn what_was_sent_before_a_replica_was_synced_anew_cannot_run_after_it() {
     until("it is detached", || activity(&engine, 0) == Activity::Detached);
     refuse(&server, |_| None);
     let name = server.url();
-    engine.resume(&name, false).unwrap();
     let before = requests().len();
+    engine.resume(&name, false).unwrap();
     until("it is resumed", || activity(&engine, 0) == Activity::Live && requests().len() > before + 1);
     until("it rests", || {
         let count = requests().len();
