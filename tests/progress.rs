@@ -260,12 +260,8 @@ fn what_was_sent_before_a_replica_was_synced_anew_cannot_run_after_it() {
     let name = server.url();
     let before = requests().len();
     engine.resume(&name, false).unwrap();
-    until("it is resumed", || activity(&engine, 0) == Activity::Live && requests().len() > before + 1);
-    until("it rests", || {
-        let count = requests().len();
-        std::thread::sleep(Duration::from_millis(20));
-        count == requests().len()
-    });
+    let moves = |sql: &String| sql.contains("ON CONFLICT (origin) DO UPDATE SET seq=excluded.seq");
+    until("the row is moved", || requests().iter().skip(before).any(moves));
     let ran = server.replica.lock().unwrap().db.execute_batch(&late);
     assert!(ran.is_err(), "the head did not stop it");
     let write = submit(&engine, &entry(99));
