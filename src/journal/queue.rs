@@ -333,7 +333,11 @@ impl Queue {
 
     /// Notes that `replica` has an outcome for everything up to number `position`.
     pub fn acknowledge(&self, replica: u8, position: u64) {
-        self.inner().positions[usize::from(replica)] = position;
+        let mut inner = self.inner();
+        inner.positions[usize::from(replica)] = position;
+        let released = inner.release();
+        drop(inner);
+        drop(released);
     }
 
     /// Records outcomes and drops what is settled everywhere. Both under the lock, so that who was waiting for an outcome
@@ -398,7 +402,11 @@ impl Queue {
     pub fn attach(&self, replica: u8) -> u64 {
         let mut inner = self.inner();
         inner.attached |= 1 << replica;
-        inner.last()
+        let last = inner.last();
+        // Now, and not when its task gets there: what comes after must not be let go as if it needed nothing.
+        let position = &mut inner.positions[usize::from(replica)];
+        *position = last.min(*position);
+        last
     }
 
     /// From now on writes are settled at once as not accepted.
@@ -460,10 +468,10 @@ impl Inner {
 
     /// The replica that the oldest write waits for and that has most to catch up on.
     fn furthest_behind(&self) -> ReplicaSet {
-        let open = match &self.filed {
-            Some(_) => replicas_with(&self.lag, |lag| lag.writes > 0),
-            None => self.writes.front().map_or(0, |write| write.settlement.open()),
-        };
+        let open = self.writes.front().map_or(0, |write| match &self.filed {
+            Some(_) => self.open_in_file(write.seq),
+            None => write.settlement.open(),
+        });
         let most = replicas_in(open & self.attached).max_by_key(|&replica| self.lag[replica].bytes);
         most.map_or(0, |replica| 1 << replica)
     }

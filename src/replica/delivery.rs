@@ -4,7 +4,10 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{status::Activity, task::Task};
+use super::{
+    status::Activity,
+    task::{TOUCH, Task},
+};
 use crate::{
     config::MAX_SQL_BYTES,
     journal::{Cursor, Issued, State, Stopped},
@@ -31,8 +34,8 @@ const MAX_ISSUED: usize = 1_000;
 pub struct Delivery {
     /// Every write up to this one has its outcome.
     pub position: u64,
-    /// Whether the handshake was made (lately).
-    pub greeted: bool,
+    /// When the handshake was made.
+    greeted: Option<Instant>,
     /// The watermark row as last confirmed.
     pub(super) standing: Option<Standing>,
     /// Statements applied of the first write that is not settled.
@@ -80,7 +83,7 @@ impl Default for Delivery {
     fn default() -> Self {
         Self {
             position: 0,
-            greeted: false,
+            greeted: None,
             standing: None,
             step: 0,
             issued: Vec::new(),
@@ -138,6 +141,16 @@ impl Delivery {
         self.standing.is_some() && self.doubt.is_none()
     }
 
+    /// Whether the handshake was made lately.
+    fn is_greeted(&self) -> bool {
+        self.greeted.is_some_and(|at| at.elapsed() < TOUCH)
+    }
+
+    /// Whether what it was asked last cannot be made smaller.
+    fn is_least(&self) -> bool {
+        self.carried.len() == 1 || self.carried.is_empty() && self.synced && self.is_greeted()
+    }
+
     pub(super) fn attempts(&self, seq: u64) -> u32 {
         self.sends.iter().filter(|&&last| last >= seq).count() as u32
     }
@@ -152,7 +165,7 @@ impl Task {
         match self.delivery.standing {
             None => self.greet().await,
             Some(_) if self.delivery.doubt.is_some() => self.inspect().await,
-            Some(_) if !self.delivery.greeted => self.greet().await,
+            Some(_) if !self.delivery.is_greeted() => self.greet().await,
             Some(standing) => self.deliver(standing).await,
         }
     }
@@ -163,10 +176,13 @@ impl Task {
                 // Before anything was sent the row is as it was made; unless it is, somebody else writes as this origin.
                 ([row], None) if row.id != 0 && (self.delivery.synced || row.is_new()) => {
                     self.delivery.standing = Some(row.standing(row.id));
-                    self.delivery.greeted = true;
+                    self.delivery.greeted = Some(Instant::now());
                     self.recover();
                 }
-                ([row], Some(standing)) if row.standing(row.id) == standing => self.delivery.greeted = true,
+                ([row], Some(standing)) if row.standing(row.id) == standing => {
+                    self.delivery.greeted = Some(Instant::now());
+                    self.recover();
+                }
                 ([row], Some(_)) if row.id != 0 => {
                     // Perhaps a text of ours ran late: what a dead process had sent, say.
                     let late = Reason::new(ReasonCode::Connection, "an earlier request was still under way");
@@ -322,14 +338,15 @@ impl Task {
         let (Some(mut standing), Some(doubt)) = (self.delivery.standing, self.delivery.doubt.clone()) else {
             return;
         };
+        // What cannot be made smaller and fails again is tried ever more rarely.
+        let stuck = matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
         if row.is_new() && standing.is_new() {
             // The replica was set up anew, or tidied up, before it got anything from us.
             standing = *self.delivery.standing.insert(row.standing(row.id));
         }
         if row.standing(row.id) == standing {
             self.delivery.doubt = None;
-            if !matches!(doubt, Doubt::Lost(_)) || self.delivery.carried.len() != 1 {
-                // Else a text that cannot be made smaller has failed again: the pauses grow.
+            if !stuck {
                 self.recover();
             }
             return self.nothing_ran(doubt);
@@ -339,7 +356,9 @@ impl Task {
         };
         // An older text that ran late says nothing about what the newest one was answered.
         let newest = at + 1 == self.delivery.issued.len();
-        self.recover();
+        if !stuck || (row.seq, row.step) != (self.delivery.position, self.delivery.step) {
+            self.recover();
+        }
         let carried = self.delivery.carried.len();
         let left = carried.saturating_sub(self.confirm(row, standing.id));
         if !newest || left == 0 {

@@ -180,6 +180,8 @@ impl Task {
             self.delivery.halted = Some((write, reason));
             return self.stop(Activity::Halted, told);
         }
+        // A write that is given up is not in the way any more.
+        self.recover();
         let name = self.shared.name(self.replica);
         self.log(
             Level::Warning,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often an idle task shows the replica that its origin still lives (see `wire::watermark::ORPHAN_SECONDS`).
-const TOUCH: Duration = Duration::from_secs(86_400);
+pub(super) const TOUCH: Duration = Duration::from_secs(86_400);
 
 /// How soon a task tries again to save what the disk did not take.
 const DEBT: Duration = Duration::from_secs(1);
@@ -142,12 +142,9 @@ impl Task {
         let position = self.delivery.position;
         let busy = std::mem::replace(&mut self.rested_at, position) != position;
         let waited = self.shared.wait_after(&self.source, position, busy);
-        if self.owes() {
-            // What the file does not know yet would look like somebody else's to the next process.
-            let _ = tokio::time::timeout(DEBT, waited).await;
-        } else if tokio::time::timeout(TOUCH, waited).await.is_err() {
-            self.delivery.greeted = false;
-        }
+        // What the file does not know yet would look like somebody else's to the next process.
+        let longest = if self.owes() { DEBT } else { TOUCH };
+        let _ = tokio::time::timeout(longest, waited).await;
     }
 
     /// Ends with a source of a dead process, from which this replica has everything.
