@@ -41,6 +41,7 @@ def test_the_text_of_a_position() -> None:
     assert str(position) == "6b1c3d1e-0000-4000-8000-000000000001:17"
     assert Position.parse(f" {position} ") == position
     assert Position.parse_all(f"{position}, ab:2") == [position, Position("ab", 2)]
+    assert Position.parse("shop-EU:3") == Position("shop-EU", 3)
     for wrong in ("", "17", ":17", "x':17", f"{position}, ", "ab:-1", "ab:1.5", "ab:" + "9" * 19):
         with pytest.raises(ValueError, match="origin:seq"):
             Position.parse(wrong)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
+import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -280,6 +282,48 @@ def test_cancelled_while_it_commits_it_is_a_write(play: Play) -> None:
         world.same(writes=1)
 
     play(story)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has `autocommit` since Python 3.12")
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_cancelled_while_commit_waits(
+    tmp_path: Path, replicas: Sequence[PeerProcess], succeeds: bool
+) -> None:
+    """With `autocommit=False` one is always open: only a mark in it tells what came of it."""
+    path = tmp_path / "primary.db"
+
+    async def main() -> None:
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}",
+            connect_args={"autocommit": False, "timeout": TIMEOUT if succeeds else 0.1},
+        )
+        async with async_world_on(engine, path, replicas) as world:
+            reader = sqlite3.connect(path, isolation_level=None, timeout=0)
+            other = sqlite3.connect(path, isolation_level=None, timeout=0)
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM users").fetchall()
+
+            async def work() -> None:
+                async with engine.begin() as connection:
+                    await add(connection, "a")
+
+            task = asyncio.create_task(work())
+            with suppress(sqlite3.OperationalError):
+                while True:  # until it is locked: COMMIT waits for the reader
+                    other.execute("SELECT * FROM users").fetchall()
+                    await asyncio.sleep(0.001)
+            task.cancel()
+            if succeeds:
+                await asyncio.sleep(0)
+                reader.close()
+            with pytest.raises((asyncio.CancelledError, OperationalError)):
+                await task
+            reader.close()
+            other.close()
+            assert world.names() == (["a"] if succeeds else [])
+            world.same(writes=int(succeeds))
+
+    asyncio.run(main())
 
 
 def test_a_connection_left_to_the_garbage_collector(play: Play) -> None:

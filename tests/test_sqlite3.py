@@ -7,8 +7,10 @@ import decimal
 import enum
 import gc
 import logging
+import signal
 import sqlite3
 import sys
+import threading
 import warnings
 from collections import UserList, defaultdict
 from collections.abc import Callable, Iterator
@@ -874,3 +876,163 @@ def test_a_script_with_a_nul(world: World) -> None:
     with pytest.raises(ValueError, match="null") if sys.version_info >= (3, 11) else nullcontext():
         db.executescript("INSERT INTO users (name) VALUES ('a'); \0 nonsense")
     world.same(writes=0 if sys.version_info >= (3, 11) else 1)
+
+
+@manual
+def test_a_generator_that_commits_between_its_rows(world: World, mode: dict[str, Any]) -> None:
+    db = world.open(**mode)
+
+    def rows() -> Iterator[tuple[str]]:
+        for n in range(5):
+            if n in {2, 4}:
+                db.commit()
+            yield (f"name {n}",)
+
+    db.executemany(USER, rows())
+    db.commit()
+    assert world.replicator.flush(30)
+    assert_same(world.primary, world.peer)
+    assert world.primary.rows("SELECT count(*) FROM users") == [(5,)]
+
+
+@manual
+def test_a_generator_that_rolls_back_and_writes_between_its_rows(
+    world: World, mode: dict[str, Any]
+) -> None:
+    db = world.open(**mode)
+
+    def rows() -> Iterator[tuple[str]]:
+        yield ("rolled back",)
+        db.rollback()
+        db.execute(USER, ("between",))
+        yield ("after",)
+        db.execute("UPDATE users SET n = n + 1")
+        yield ("last",)
+
+    db.executemany(USER, rows())
+    db.commit()
+    assert world.replicator.flush(30)
+    assert_same(world.primary, world.peer)
+    names = "SELECT name, n FROM users ORDER BY id"
+    assert world.primary.rows(names) == [("between", 1), ("after", 1), ("last", 0)]
+
+
+def test_a_generator_that_fills_the_same_object_again(world: World) -> None:
+    db = world.open()
+
+    def lists() -> Iterator[list[str]]:
+        row = [""]
+        for n in range(3):
+            row[0] = f"list {n}"
+            yield row
+
+    def dicts() -> Iterator[dict[str, str]]:
+        row = {}
+        for n in range(3):
+            row["name"] = f"dict {n}"
+            yield row
+
+    def buffers() -> Iterator[tuple[bytearray]]:
+        buffer = bytearray(b"buffer 0")
+        for n in range(3):
+            buffer[-1] = ord("0") + n
+            yield (buffer,)
+
+    with db:
+        db.executemany(USER, lists())
+        db.executemany("INSERT INTO users (name) VALUES (:name)", dicts())
+        db.executemany(USER, buffers())
+    world.same(writes=1)
+    assert world.primary.rows("SELECT count(DISTINCT name) FROM users") == [(9,)]
+
+
+CASCADE = """
+CREATE TABLE IF NOT EXISTS owners (id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS a (owner REFERENCES owners ON DELETE CASCADE);
+CREATE TABLE IF NOT EXISTS b (owner REFERENCES owners);
+DELETE FROM b; DELETE FROM a; DELETE FROM owners;
+INSERT INTO owners VALUES (1); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1);
+"""
+
+
+@pytest.mark.parametrize("mode", [*AUTOCOMMIT, *LEGACY], ids=ids)
+def test_what_a_cascade_did_before_its_statement_failed_is_undone(
+    world: World, mode: dict[str, Any]
+) -> None:
+    world.primary.connection.executescript(CASCADE)
+    prepare(CASCADE, world.peer)
+    db = world.open(**mode)
+    db.execute("PRAGMA foreign_keys = ON")
+    db.commit()
+    db.execute(USER, ("before",))
+    with pytest.raises(sqlite3.IntegrityError):
+        db.execute("DELETE FROM owners")
+    db.execute(USER, ("after",))
+    db.commit()
+    assert world.replicator.flush(30)
+    assert world.replicator.dead_letters() == []
+    assert_same(world.primary, world.peer)
+    assert world.primary.rows("SELECT count(*) FROM a") == [(1,)]
+
+
+@pytest.mark.parametrize("mode", LEGACY[:3], ids=ids)
+def test_a_signal_handler_that_raises_when_the_commit_is_over(
+    world: World, mode: dict[str, Any]
+) -> None:
+    """Python runs it after the call, which has succeeded by then."""
+    db = world.open(**mode)
+    main = threading.main_thread().ident
+    assert main is not None
+    reader = sqlite3.connect(world.primary.path, check_same_thread=False, timeout=0)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM users").fetchall()
+    db.execute(USER, ("committed",))
+
+    def interrupt() -> None:
+        with closing(sqlite3.connect(world.primary.path, timeout=0)) as other:
+            with suppress(sqlite3.OperationalError):
+                while True:  # until it is locked: COMMIT waits for the reader
+                    other.execute("SELECT * FROM users").fetchall()
+            signal.pthread_kill(main, signal.SIGUSR1)
+            reader.close()
+
+    def handler(*_: object) -> None:
+        raise InterruptedError("soft time limit")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(InterruptedError):
+            db.commit()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
+    assert not db.in_transaction
+    world.same(writes=1)
+
+
+def test_a_class_of_connections_with_a_text_factory(world: World) -> None:
+    class Bytes(sqlite3.Connection):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            self.text_factory = bytes
+
+    db = world.open(factory=Bytes)
+    with db:
+        db.execute(USER, ("a",))
+    assert db.execute("SELECT name FROM users").fetchall() == [(b"a",)]
+    world.same(writes=1)
+
+
+@alone
+def test_fetchmany_of_what_was_returned(world: World, mode: dict[str, Any]) -> None:
+    db = world.open(**mode)
+    for size, count in [(1, 1), (2, 2), (0, 3), (9, 3)]:
+        rows = "INSERT INTO users (name) VALUES (?), (?), (?) RETURNING id"
+        names = [f"{size} {n}" for n in range(3)]
+        assert len(db.execute(rows, names).fetchmany(size)) == count
+    cursor = db.execute("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError, match="Recursive"):
+        cursor.executemany(USER, cursor)
+    world.same(writes=4)

@@ -25,7 +25,7 @@ Query = Callable[[str], Sequence[Sequence[Any]]]
 """Runs a SELECT on a replica and returns its rows."""
 
 _TABLE = "tmp_afterquery_watermark"
-_FORM = re.compile(r"([0-9a-fA-F-]{1,64}):([0-9]{1,18})")
+_FORM = re.compile(r"([0-9A-Za-z-]{1,200}):([0-9]{1,18})")
 _PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 
 

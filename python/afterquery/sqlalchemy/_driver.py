@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _DML = {"INSERT", "UPDATE", "DELETE", "REPLACE"}
 DDL = {"CREATE", "ALTER", "DROP"}
+_MARK = "afterquery_commit"
 
 
 class Driver:
@@ -84,6 +86,27 @@ class Driver:
             return cursor.fetchone() if cursor.description else None
         finally:
             cursor.close()
+
+    def raised(self, error: BaseException) -> bool:
+        """Whether an error is of the driver's, and not of a signal handler or a cancellation, which
+        comes when the statement may be over."""
+        if isinstance(self._raw, sqlite3.Connection):
+            return isinstance(error, sqlite3.Error)
+        return isinstance(error, Exception)
+
+    def mark(self) -> bool:
+        """Mark the transaction, where SQLite is always in one: whether that was done."""
+        if self._autocommit is False:
+            self.run(f"SAVEPOINT {_MARK}")
+        return self._autocommit is False
+
+    def is_marked(self) -> bool:
+        """Whether the transaction is still the one that was marked; it is so no more."""
+        try:
+            self.run(f"RELEASE {_MARK}")
+        except Exception:
+            return False
+        return True
 
     def wait(self) -> None:
         """Wait until aiosqlite's thread has done what a cancelled coroutine asked of it."""

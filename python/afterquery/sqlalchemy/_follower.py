@@ -55,15 +55,18 @@ class Follower:
 
     def commit(self, run: Callable[[], None]) -> None:
         """Commit through `run`, and submit the transaction if that succeeds."""
-        ticket = None
+        ticket, marked = None, False
         with self._guard:
             self._notice()
             ticket = self._take()
+        if ticket is not None:
+            with self._guard:
+                marked = self.driver.mark()
         try:
             run()
         except BaseException as error:
             with self._guard:
-                self._commit_failed(ticket, error)
+                self._commit_failed(ticket, error, marked=marked)
             raise
         with self._guard:
             self._end(ticket, committed=self.driver.ended)
@@ -207,13 +210,18 @@ class Follower:
         ticket = self._order.take() if ticket is None else ticket
         self._order.committed(ticket, self._replicator, transaction)
 
-    def _commit_failed(self, ticket: Ticket | None, error: BaseException) -> None:
-        """A failed COMMIT leaves the transaction open, or SQLite has rolled it back."""
-        interrupted = not isinstance(error, Exception)
-        if interrupted:
-            self.driver.wait()
-        committed = interrupted and self.driver.ended
-        self._end(ticket, committed=committed)
+    def _commit_failed(self, ticket: Ticket | None, error: BaseException, *, marked: bool) -> None:
+        """A failed COMMIT leaves the transaction open, or SQLite has rolled it back. One that was
+        interrupted may have succeeded."""
+        committed = False
+        try:
+            if not self.driver.raised(error):
+                self.driver.wait()
+                committed = self.driver.ended
+            if marked and self.driver.is_marked():
+                committed = False
+        finally:
+            self._end(ticket, committed=committed)
         if not committed and not self.driver.in_transaction:
             self.drop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from functools import cache
@@ -168,9 +169,10 @@ def _followed(kind: type[sqlite3.Connection]) -> type[Connection]:
 
 def _order(connection: sqlite3.Connection, database: Any) -> CommitOrder:
     """The order of commits: one for all connections to the same file, or to the same memory."""
-    rows = own_cursor(connection).execute("PRAGMA database_list").fetchall()
-    (path,) = [row[2] for row in rows if row[1] == "main"]
+    # By its number: a connection of the user's class may have a `text_factory` of its own.
+    sql = "SELECT file FROM pragma_database_list WHERE seq = 0"
+    (path,) = own_cursor(connection).execute(sql).fetchone()
     if path:
-        return order_for(file_key(path))
+        return order_for(file_key(os.fsdecode(path)))
     shared = isinstance(database, str) and database.startswith("file:") and "memory" in database
     return order_for(database) if shared else CommitOrder()

@@ -74,6 +74,8 @@ class Cursor(sqlite3.Cursor):
 
     def _one_by_one(self, sql: str, rows: Iterable[Any]) -> Self:
         """`executemany` where each row is a transaction, or has a text, of its own."""
+        if rows is self:
+            raise sqlite3.ProgrammingError("Recursive use of cursors not allowed.")
         given = iter(rows)
         lastrowid = self.lastrowid
         super().executemany(sql, ())  # what fails without rows, fails here
@@ -157,7 +159,8 @@ class Held(Cursor):
         return next(self, None)
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
-        return list(islice(self, self.arraysize if size is None else size))
+        size = self.arraysize if size is None else size
+        return list(islice(self, size if size > 0 else None))
 
     def fetchall(self) -> list[Any]:
         return list(self)

@@ -50,6 +50,9 @@ class Follower:
         self._replicator = replicator
         self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
         """Cursors that return rows of a write, with their `description` of it."""
+        self._running: tuple[str, Rows] | None = None
+        """An `executemany` that is under way. The user's generator that gives its rows may use the
+        connection meanwhile."""
 
     def write(
         self,
@@ -93,14 +96,31 @@ class Follower:
         with self.lock:
             self._look(connection)
             given = Rows(connection, rows)
+            outer, self._running = self._running, (sql, given)
             try:
                 result = run(sql, given)
-            except BaseException:
-                self.gathering.add(sql, given.changed(), None, many=True)
+                self._gather_rows(connection, result)
+                return result
+            except BaseException as error:
+                if given.seen and given.ran and not left_changes(connection, given.changes, error):
+                    given.seen.pop()
+                self._gather_rows(connection)
                 self.after_error(connection)
                 raise
-            self.gathering.add(sql, given.seen, result, many=True)
-            return result
+            finally:
+                self._running = outer
+
+    def _gather_rows(self, connection: sqlite3.Connection, result: Any = None) -> None:
+        """Gather the rows of an `executemany` that have run, before anything else happens."""
+        if self._running is None:
+            return
+        sql, rows = self._running
+        whole = not rows.taken
+        seen = rows.take()
+        if seen:
+            self.gathering.add(sql, seen, result if whole else None, many=True)
+            if not connection.in_transaction:
+                self.gathering.alone(connection)
 
     def control(
         self, connection: sqlite3.Connection, control: Control, sql: str, run: Callable[[], T]
@@ -137,7 +157,12 @@ class Follower:
             try:
                 self.gathering.seal(connection, control)
                 result = run()
-            except BaseException:
+            except BaseException as error:
+                if not isinstance(error, sqlite3.Error) and not connection.in_transaction:
+                    # A signal handler raised it, which Python runs when the COMMIT is over.
+                    self.gathering.committed(ticket)
+                    self._unfinished.clear()
+                    raise
                 self.gathering.unseal(connection)
                 self.gathering.give_back(ticket)
                 self.after_error(connection)
@@ -155,6 +180,7 @@ class Follower:
     ) -> T:
         """Run what may roll the whole transaction back."""
         with self.lock:
+            self._gather_rows(connection)
             try:
                 result = run()
             except BaseException:
@@ -176,11 +202,14 @@ class Follower:
         """It may have ended the transaction."""
         if self.gathering and not connection.in_transaction:
             with self.lock:
-                self.gathering.drop()
+                # Another thread may have begun the next one meanwhile.
+                if not connection.in_transaction:
+                    self.gathering.drop()
 
     def _look(self, connection: sqlite3.Connection) -> None:
         """A transaction that ended unseen, by `sqlite3.Connection.commit(connection)` say: nothing
         tells how, and what was not committed must not be sent."""
+        self._gather_rows(connection)
         if self.gathering and not connection.in_transaction:
             failures.report("a transaction ended unseen, and is not replicated")
             self.gathering.drop()
@@ -205,9 +234,9 @@ class Follower:
         changes = connection.total_changes
         try:
             result = run(sql, given)
-        except BaseException:
+        except BaseException as error:
             self.after_error(connection)
-            if connection.total_changes != changes:
+            if left_changes(connection, changes, error):
                 # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
                 self.gathering.add(sql, seen, None)
             raise
@@ -258,6 +287,17 @@ def _end(connection: sqlite3.Connection, end: Callable[[], object]) -> None:
             end()
     except sqlite3.Error:
         failures.report("a failed statement could not be ended")
+
+
+def left_changes(connection: sqlite3.Connection, before: int, error: BaseException) -> bool:
+    """Whether a statement that failed changed rows that stay; `before`: what `total_changes` was.
+    It also counts what triggers and cascades did before SQLite undid the statement."""
+    if connection.total_changes == before:
+        return False
+    if not isinstance(error, sqlite3.Error):
+        return True
+    (changes,) = own_cursor(connection).execute("SELECT changes()").fetchone()
+    return bool(changes)
 
 
 def _numbers(connection: sqlite3.Connection) -> dict[str, int]:

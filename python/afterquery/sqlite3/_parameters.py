@@ -60,31 +60,51 @@ class Rows:
 
     def __init__(self, connection: sqlite3.Connection, rows: Iterable[Any]) -> None:
         self.seen: list[Any] = []
+        """Those that ran, or run, since they were taken last."""
+        self.taken = False
+        self.ran = False
+        """Whether the last one was handed to SQLite."""
+        self.changes = 0
+        """The connection's `total_changes` before it."""
         self._connection = connection
         self._rows = iter(rows)
-        self._runs = False
-        self._changes = 0
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        self._runs = False
+        self.ran = False
+        self._keep_last()
         row = next(self._rows)
         try:
             given, seen = bound(row)
         except Exception:  # sqlite3 gets the same error from the same adapter
             given = seen = row
-        self._changes = self._connection.total_changes
-        self._runs = True
+        self.changes = self._connection.total_changes
+        self.ran = True
         self.seen.append(seen)
         return given
 
-    def changed(self) -> list[Any]:
-        """After an error: the rows that ran, and the last one only if it changed something."""
-        if self._runs and self._connection.total_changes == self._changes:
-            return self.seen[:-1]
-        return self.seen
+    def take(self) -> list[Any]:
+        """The rows that ran and were not taken before."""
+        self._keep_last()
+        self.taken, seen, self.seen = True, self.seen, []
+        return seen
+
+    def _keep_last(self) -> None:
+        """Before the user's generator goes on: it may fill the same object again."""
+        if self.seen:
+            self.seen[-1] = _kept(self.seen[-1])
+
+
+def _kept(row: Any) -> Any:
+    if isinstance(row, dict):
+        return {name: _kept_value(value) for name, value in row.items()}
+    return tuple(map(_kept_value, row)) if isinstance(row, (list, tuple)) else row
+
+
+def _kept_value(value: Any) -> Any:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
 def bound(parameters: Any) -> tuple[Any, Any]:
