@@ -70,9 +70,11 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evidence, dict[str,
 
 
 def _writes(evidence: Evidence, copy: sqlite3.Connection) -> dict[str, int]:
-    """An early write and the last that arrived whole; of a rejected one a part may have."""
+    """An early write and the last, of those that the application had time to tell of, and that
+    arrived whole: of a rejected one a part may be there."""
     order = [k for (k,) in copy.execute("SELECT k FROM trace ORDER BY n")]
-    good = [k for k in order if not evidence.committed[k].is_rejected]
+    handed = [k for k in order if k in evidence.handed]
+    good = [k for k in handed if not evidence.committed[k].is_rejected]
     return {"early": good[4], "last": good[-1]}
 
 
