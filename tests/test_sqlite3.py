@@ -1036,3 +1036,52 @@ def test_fetchmany_of_what_was_returned(world: World, mode: dict[str, Any]) -> N
     with pytest.raises(sqlite3.ProgrammingError, match="Recursive"):
         cursor.executemany(USER, cursor)
     world.same(writes=4)
+
+
+@pytest.mark.parametrize("mode", LEGACY, ids=ids)
+def test_executemany_whose_row_rolls_the_transaction_back(
+    world: World, mode: dict[str, Any]
+) -> None:
+    db = world.open(**mode)
+    db.execute(USER, ("rolled back",))
+    rows = [(1, "a"), (2, "b"), (1, "c")]
+    with pytest.raises(sqlite3.IntegrityError):
+        db.executemany("INSERT OR ROLLBACK INTO users (id, name) VALUES (?, ?)", rows)
+    db.execute(USER, ("after",))
+    db.commit()
+    world.same(writes=1)
+    assert world.primary.rows("SELECT name FROM users") == [("after",)]
+
+
+REFUSED = """
+CREATE TABLE IF NOT EXISTS refused (x);
+CREATE TABLE IF NOT EXISTS checked (x);
+CREATE TRIGGER IF NOT EXISTS guard BEFORE INSERT ON checked WHEN new.x < 0
+BEGIN INSERT INTO refused VALUES (new.x); SELECT RAISE(FAIL, 'negative'); END;
+"""
+
+
+def test_what_a_trigger_did_before_it_said_fail_stays(world: World) -> None:
+    world.primary.connection.executescript(REFUSED)
+    prepare(REFUSED, world.peer)
+    db = world.open()
+    with pytest.raises(sqlite3.IntegrityError, match="negative"):
+        db.execute("INSERT INTO checked VALUES (-5)")
+    db.commit()
+    assert world.replicator.flush(30)
+    assert_same(world.primary, world.peer)
+    assert world.primary.rows("SELECT x FROM refused") == [(-5,)]
+    assert len(world.replicator.dead_letters()) == 1
+    assert world.replicator.discard() == 1
+    cleaning = "DROP TRIGGER guard; DROP TABLE refused; DROP TABLE checked;"
+    world.primary.connection.executescript(cleaning)
+    prepare(cleaning, world.peer)
+
+
+def test_connecting_waits_for_nobody(world: World) -> None:
+    with closing(sqlite3.connect(world.primary.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        db = world.open(timeout=0)
+    with db:
+        db.execute(USER, ("a",))
+    world.same(writes=1)

@@ -356,7 +356,10 @@ impl Task {
         };
         // An older text that ran late says nothing about what the newest one was answered.
         let newest = at + 1 == self.delivery.issued.len();
-        if !stuck || (row.seq, row.step) != (self.delivery.position, self.delivery.step) {
+        // A text without writes is there to move the row.
+        let moved = self.delivery.carried.is_empty()
+            || (row.seq, row.step) != (self.delivery.position, self.delivery.step);
+        if !stuck || moved {
             self.recover();
         }
         let carried = self.delivery.carried.len();

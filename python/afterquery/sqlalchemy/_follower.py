@@ -55,18 +55,19 @@ class Follower:
 
     def commit(self, run: Callable[[], None]) -> None:
         """Commit through `run`, and submit the transaction if that succeeds."""
-        ticket, marked = None, False
+        ticket, marked, ran = None, False, False
         with self._guard:
             self._notice()
             ticket = self._take()
-        if ticket is not None:
-            with self._guard:
-                marked = self.driver.mark()
         try:
+            if ticket is not None:
+                with self._guard:
+                    marked = self.driver.mark()
+            ran = True
             run()
         except BaseException as error:
             with self._guard:
-                self._commit_failed(ticket, error, marked=marked)
+                self._commit_failed(ticket, error, ran=ran, marked=marked)
             raise
         with self._guard:
             self._end(ticket, committed=self.driver.ended)
@@ -210,14 +211,16 @@ class Follower:
         ticket = self._order.take() if ticket is None else ticket
         self._order.committed(ticket, self._replicator, transaction)
 
-    def _commit_failed(self, ticket: Ticket | None, error: BaseException, *, marked: bool) -> None:
+    def _commit_failed(
+        self, ticket: Ticket | None, error: BaseException, *, ran: bool, marked: bool
+    ) -> None:
         """A failed COMMIT leaves the transaction open, or SQLite has rolled it back. One that was
         interrupted may have succeeded."""
         committed = False
         try:
             if not self.driver.raised(error):
                 self.driver.wait()
-                committed = self.driver.ended
+                committed = ran and self.driver.ended
             if marked and self.driver.is_marked():
                 committed = False
         finally:

@@ -170,8 +170,9 @@ def _followed(kind: type[sqlite3.Connection]) -> type[Connection]:
 def _order(connection: sqlite3.Connection, database: Any) -> CommitOrder:
     """The order of commits: one for all connections to the same file, or to the same memory."""
     # By its number: a connection of the user's class may have a `text_factory` of its own.
-    sql = "SELECT file FROM pragma_database_list WHERE seq = 0"
-    (path,) = own_cursor(connection).execute(sql).fetchone()
+    # And by this PRAGMA, which does not read the file: it may be locked, or need a key.
+    rows = own_cursor(connection).execute("PRAGMA database_list").fetchall()
+    (path,) = [row[2] for row in rows if row[0] == 0]
     if path:
         return order_for(file_key(os.fsdecode(path)))
     shared = isinstance(database, str) and database.startswith("file:") and "memory" in database

@@ -102,7 +102,7 @@ class Follower:
                 self._gather_rows(connection, result)
                 return result
             except BaseException as error:
-                if given.seen and given.ran and not left_changes(connection, given.changes, error):
+                if given.seen and given.ran and not _left(connection, sql, given.changes, error):
                     given.seen.pop()
                 self._gather_rows(connection)
                 self.after_error(connection)
@@ -119,8 +119,8 @@ class Follower:
         seen = rows.take()
         if seen:
             self.gathering.add(sql, seen, result if whole else None, many=True)
-            if not connection.in_transaction:
-                self.gathering.alone(connection)
+        if self.gathering and not (connection.in_transaction or rows.inside):
+            self.gathering.alone(connection)
 
     def control(
         self, connection: sqlite3.Connection, control: Control, sql: str, run: Callable[[], T]
@@ -236,7 +236,7 @@ class Follower:
             result = run(sql, given)
         except BaseException as error:
             self.after_error(connection)
-            if left_changes(connection, changes, error):
+            if _left(connection, sql, changes, error):
                 # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
                 self.gathering.add(sql, seen, None)
             raise
@@ -289,15 +289,22 @@ def _end(connection: sqlite3.Connection, end: Callable[[], object]) -> None:
         failures.report("a failed statement could not be ended")
 
 
-def left_changes(connection: sqlite3.Connection, before: int, error: BaseException) -> bool:
-    """Whether a statement that failed changed rows that stay; `before`: what `total_changes` was.
-    It also counts what triggers and cascades did before SQLite undid the statement."""
+_LEFT = """SELECT changes() OR EXISTS
+(SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%FAIL%')"""
+
+
+def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseException) -> bool:
+    """Whether a statement that failed may have changed rows that stay; `before` is `total_changes`
+    before it, which also counts what triggers and cascades did until SQLite undid the statement."""
     if connection.total_changes == before:
         return False
-    if not isinstance(error, sqlite3.Error):
+    if not isinstance(error, sqlite3.Error) or "fail" in sql.lower():
         return True
-    (changes,) = own_cursor(connection).execute("SELECT changes()").fetchone()
-    return bool(changes)
+    try:
+        return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])
+    except sqlite3.Error:
+        failures.report("what a failed statement left could not be asked")
+        return True
 
 
 def _numbers(connection: sqlite3.Connection) -> dict[str, int]:

@@ -66,6 +66,8 @@ class Rows:
         """Whether the last one was handed to SQLite."""
         self.changes = 0
         """The connection's `total_changes` before it."""
+        self.inside = False
+        """Whether a transaction was open then."""
         self._connection = connection
         self._rows = iter(rows)
 
@@ -81,6 +83,7 @@ class Rows:
         except Exception:  # sqlite3 gets the same error from the same adapter
             given = seen = row
         self.changes = self._connection.total_changes
+        self.inside = self._connection.in_transaction
         self.ran = True
         self.seen.append(seen)
         return given
