@@ -81,6 +81,8 @@ class Site:
 
     def up(self, *numbers: int) -> None:
         for number in numbers or range(len(self.proxies)):
+            # Else a request that was sent while it was down would pass.
+            self.proxies[number].cut()
             self.proxies[number].set(faults.Pass())
 
     def connect(self, **settings: Any) -> Replicator:

@@ -27,6 +27,7 @@ class Proxy:
         self.requests: list[wire.Message] = []
         self.seen: Counter[type[faults.Fault]] = Counter()
         self.port = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self._target = None if target is None else urlsplit(target)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fault-proxy")
@@ -38,6 +39,15 @@ class Proxy:
     def set(self, fault: faults.Fault) -> None:
         """From now on this happens to every request."""
         self.plan = faults.always(fault)
+
+    def cut(self) -> None:
+        """Break the connections there are: what was sent on them and not read yet is lost."""
+
+        async def abort() -> None:
+            for writer in self._writers:
+                writer.transport.abort()
+
+        asyncio.run_coroutine_threadsafe(abort(), self._loop).result(_STOP_SECONDS)
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -78,8 +88,11 @@ class Proxy:
         await server.wait_closed()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             while (request := await wire.read(reader)) is not None:
+                if writer.transport.is_closing():
+                    return
                 self.requests.append(request)
                 fault = self.plan(request)
                 self.seen[type(fault)] += 1
@@ -88,6 +101,7 @@ class Proxy:
         except ConnectionError:
             pass
         finally:
+            self._writers.discard(writer)
             writer.transport.abort()
 
     async def _meet(
