@@ -17,7 +17,7 @@ use afterquery::{
     render::{ParameterSet, Values, draft, render},
     replica::Activity,
     sql::{Hole, Parameters, Value},
-    write::Write,
+    write::{Draft, Write},
 };
 use common::{NoParameters, Server, config, journal as journal_in};
 use tokio::runtime::Runtime;
@@ -37,15 +37,15 @@ fn run(config: Config) -> Engine {
     Engine::start(config, Box::new(|_| {})).unwrap()
 }
 
-fn submit_with(engine: &Engine, sql: &str, values: &dyn ParameterSet) -> Arc<Write> {
+fn drafted(engine: &Engine, sql: &str, values: &dyn ParameterSet) -> Draft {
     let plan = engine.plan(sql);
     let mut statements = Vec::new();
     let rendered = render(&plan, Values::One(values), &mut statements);
-    engine.submit(draft(rendered.map(|()| statements), plan.targets(), None))
+    draft(rendered.map(|()| statements), plan.targets(), None)
 }
 
 fn submit(engine: &Engine, sql: &str) -> Arc<Write> {
-    submit_with(engine, sql, &NoParameters)
+    engine.submit(drafted(engine, sql, &NoParameters))
 }
 
 fn entry(n: i64) -> String {
@@ -116,9 +116,8 @@ fn a_value_that_cannot_be_staged_is_the_only_one_rejected() {
     let engine = run(config(std::slice::from_ref(&server)));
     let too_large = |sql: &str| sql.starts_with("INSERT OR IGNORE INTO tmp_afterquery_value").then_some(413);
     let writes = together(&server, too_large, || {
-        let large = |engine: &Engine| submit_with(engine, "INSERT INTO other (body) VALUES (?)", &LargeBlob);
         let before: Vec<_> = (0..5).map(|n| submit(&engine, &entry(n))).collect();
-        let large = large(&engine);
+        let large = engine.submit(drafted(&engine, "INSERT INTO other (body) VALUES (?)", &LargeBlob));
         (before, large, submit(&engine, &entry(9)))
     });
     flush(&engine);
@@ -206,11 +205,7 @@ fn numbers_that_concern_no_replica_are_no_hole_either() {
     let engine = run(Config { journal, ..config(std::slice::from_ref(&server)) });
     for n in 1..50 {
         // Each second number is left out.
-        let sql = entry(n);
-        let plan = engine.plan(&sql);
-        let mut statements = Vec::new();
-        render(&plan, Values::One(&NoParameters), &mut statements).unwrap();
-        engine.submit_as(2 * n as u64, draft(Ok(statements), plan.targets(), None)).unwrap();
+        engine.submit_as(2 * n as u64, drafted(&engine, &entry(n), &NoParameters)).unwrap();
         assert!(engine.sync());
     }
     flush(&engine);

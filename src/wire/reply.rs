@@ -36,7 +36,7 @@ pub struct Row {
 impl Row {
     /// Whether no text has moved it yet.
     pub fn is_new(&self) -> bool {
-        (self.seq, self.step, self.chain) == (0, 0, 0)
+        self.standing(self.id).is_new()
     }
 
     /// The standing it tells of, for the row with key `id`.
