@@ -14,7 +14,7 @@ WHEELS  := $(TARGET)/wheels
 TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos soak install clean
+.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos soak wheel docs workflows install clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ test-rust: ## The core's tests; they need no Python
 test-python: install $(WHEELS)/.built ## pytest on each Python
 	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(ARGS)
 
-lint: install ## Formatting, clippy, ruff, mypy, and the stubs against the built module
+lint: install workflows ## Formatting, clippy, ruff, mypy, and the stubs against the built module
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --features python -- -D warnings
@@ -63,6 +63,20 @@ bench-guard: $(VENV)/.deps ## Instructions of the hot path beside those in bench
 bench-classify: ## How long a statement takes to classify
 	cargo bench --locked --bench classify $(ARGS)
 
+wheel: $(VENV)/.wheel ## A manylinux2014 wheel and the source distribution, each installed into a clean environment
+	rm -rf $(TARGET)/dist
+	# A folder of its own: another linker would build all of $(TARGET) anew, there and back.
+	PATH="$(CURDIR)/$(BIN):$$PATH" CARGO_TARGET_DIR=$(TARGET)/zig \
+	    $(BIN)/maturin build --release --locked --zig --compatibility manylinux2014 --out $(TARGET)/dist
+	$(BIN)/maturin sdist --out $(TARGET)/dist
+	CARGO_TARGET_DIR=$(abspath $(TARGET)) $(BIN)/python tools/install_check.py $(TARGET)/dist
+
+docs: $(VENV)/.docs ## The documentation as a site in target/site; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(TARGET)/site
+
+workflows: ## actionlint over .github/workflows
+	sh tools/actionlint/run.sh
+
 install: $(VENV)/.core ## A development install with all extras in .venv
 
 clean: ## Remove everything that was built
@@ -71,6 +85,14 @@ clean: ## Remove everything that was built
 
 $(VENV)/.bench: $(VENV)/.core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.deps
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group wheel
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
 $(VENV)/.deps: pyproject.toml
