@@ -38,7 +38,7 @@ def test_the_notes_of_a_release_are_its_part_of_the_changelog(
 
 
 def test_a_tag_that_is_not_the_version_is_no_release() -> None:
-    command = [sys.executable, ROOT / "tools/release_check.py", "v99.0.0"]
+    command = [sys.executable, str(ROOT / "tools/release_check.py"), "v99.0.0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"the tag is v99.0.0, Cargo.toml says {version()}: change one of them\n"
