@@ -150,6 +150,10 @@ fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str) -> Box<[Reason]> {
         return Box::default();
     }
     reasons.extend(of_clauses);
+    if let Some(returning) = scan.returning.filter(|_| kind == Kind::Write) {
+        // It is not sent, and its columns take their names from its text.
+        reasons.retain(|reason| reason.span.start < returning);
+    }
     reasons.sort_by_key(|reason| reason.span.start);
     reasons.into_boxed_slice()
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any
@@ -115,5 +116,6 @@ class Driver:
 
     def file(self) -> str:
         """The path of the database as SQLite sees it; empty for one in memory."""
-        row = self.run("SELECT file FROM pragma_database_list WHERE name = 'main'")
-        return row[0] or "" if row else ""
+        # In hexadecimal digits: a path need not be UTF-8.
+        row = self.run("SELECT hex(file) FROM pragma_database_list WHERE name = 'main'")
+        return os.fsdecode(bytes.fromhex(row[0] or "")) if row else ""

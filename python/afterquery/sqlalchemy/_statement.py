@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
+from afterquery._binding import bound
 from afterquery.sqlalchemy._text import verb
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect, ExecutionContext
 
     from afterquery import Replicator
+
+
+def given(params: Any, dialect: Dialect) -> Any:
+    """The parameters of one execution as the driver gets them, and the replicas: adapted, where it
+    is Python's own `sqlite3` that would adapt them."""
+    dbapi: Any = dialect.dbapi
+    module = getattr(dbapi, "sqlite", dbapi)  # aiosqlite's adapter has sqlite3 there
+    own = getattr(module, "PrepareProtocol", None) is sqlite3.PrepareProtocol
+    return bound(params) if own else params
 
 
 class Rows(list[Any]):

@@ -17,6 +17,12 @@ _TOKEN = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$\x80-\U0010ffff]+""",
     re.DOTALL,
 )
+_MAY_NAME = re.compile(r"[:@$]\w")
+_PARAMETER = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[\w]+"""
+    r"""|(\?[0-9]*|[:@$][\w$]+)""",
+    re.DOTALL,
+)
 _CONNECTION = re.compile(r"last_insert_rowid|changes", re.IGNORECASE)
 
 
@@ -46,6 +52,8 @@ class Statement:
     deterministic: bool
     connection: bool
     """It may ask for last_insert_rowid(), changes() or total_changes()."""
+    named: tuple[int, str] | None = None
+    """The number of the first parameter that has a name, and the name with its first character."""
 
 
 def statement(sql: str) -> Statement:
@@ -65,10 +73,21 @@ def _read(sql: str) -> Statement:
         begins=_BEGINS.match(sql) is not None,
         deterministic=deterministic,
         connection=not deterministic and _CONNECTION.search(sql) is not None,
+        named=_named(sql) if _MAY_NAME.search(sql) else None,
     )
 
 
 _cached = lru_cache(maxsize=1_024)(_read)
+
+
+def _named(sql: str) -> tuple[int, str] | None:
+    last = 0
+    for token in _PARAMETER.findall(sql):
+        if token[:1] in {":", "@", "$"}:
+            return last + 1, token
+        if token:  # one without a name
+            last = max(last, int(token[1:])) if token[1:] else last + 1
+    return None
 
 
 def _control(sql: str) -> Control:
