@@ -28,6 +28,15 @@ impl SentStatement {
         Self { sql, large, targets, row }
     }
 
+    /// Its text with the values in it that are sent ahead: as somebody reads it.
+    pub fn whole(&self) -> String {
+        let mut whole = self.sql.to_string();
+        for value in self.large.iter().flat_map(|values| values.iter()) {
+            whole = whole.replacen(&value.reference(), &value.literal(), 1);
+        }
+        whole
+    }
+
     /// What comes before its row, and the row.
     pub fn split_row(&self) -> Option<(&str, &str)> {
         self.sql.split_at_checked(usize::from(self.row?))
@@ -178,6 +187,16 @@ impl Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_shown_with_the_values_that_are_sent_ahead() {
+        use crate::sql::LargeContent::{Blob, Text};
+        let large = |id, content| LargeValue { id, content };
+        let values = vec![large(7, Text("it's 8".into())), large(8, Blob([1, 255].into()))];
+        let sql = format!("INSERT INTO t VALUES ({}, {})", values[0].reference(), values[1].reference());
+        let statement = SentStatement::new(sql.into(), Some(Box::new(values)), 1);
+        assert_eq!(statement.whole(), "INSERT INTO t VALUES ('it''s 8', x'01ff')");
+    }
 
     #[test]
     fn a_pending_write_is_small() {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
 
-_log = logging.getLogger("afterquery")
+from afterquery._log import logger as _log
 
 
 class Failures:

@@ -14,6 +14,7 @@ use crate::{
     outcome::{self, Status},
     shared::Shared,
     sql::{Plan, Rules},
+    write::{Body, SentStatement},
 };
 
 /// What became of one write on one replica.
@@ -65,7 +66,7 @@ impl Outcome {
 #[pyclass(frozen, module = "afterquery")]
 pub struct DeadLetter {
     pub key: LetterKey,
-    statements: Vec<String>,
+    body: Body,
     #[pyo3(get)]
     reason: String,
     #[pyo3(get)]
@@ -78,7 +79,7 @@ impl From<journal::DeadLetter> for DeadLetter {
     fn from(letter: journal::DeadLetter) -> Self {
         let since = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            statements: letter.body.statements().iter().map(|s| s.sql.to_string()).collect(),
+            body: letter.body,
             reason: letter.reason.to_string(),
             attempts: letter.attempts,
             time: since.as_secs_f64(),
@@ -106,7 +107,7 @@ impl DeadLetter {
 
     #[getter]
     fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.statements)
+        PyTuple::new(py, self.body.statements().iter().map(SentStatement::whole))
     }
 
     fn __repr__(&self) -> String {

@@ -33,6 +33,26 @@ pub struct LargeValue {
     pub content: LargeContent,
 }
 
+impl LargeValue {
+    /// What stands for it in its statement.
+    pub fn reference(&self) -> String {
+        format!("(SELECT v FROM {VALUE_TABLE} WHERE id={})", self.id)
+    }
+
+    /// The literal that it was too large for.
+    pub fn literal(&self) -> String {
+        let mut out = String::new();
+        push_literal(
+            &mut out,
+            match &self.content {
+                LargeContent::Text(text) => Value::Text(text),
+                LargeContent::Blob(bytes) => Value::Blob(bytes),
+            },
+        );
+        out
+    }
+}
+
 /// What a [`LargeValue`] holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LargeContent {
@@ -167,13 +187,9 @@ impl Rendered {
             }
             _ => return push_literal(&mut self.sql, value),
         };
-        let id = new_id();
-        self.sql.push_str("(SELECT v FROM ");
-        self.sql.push_str(VALUE_TABLE);
-        self.sql.push_str(" WHERE id=");
-        self.sql.push_str(itoa::Buffer::new().format(id));
-        self.sql.push(')');
-        self.large.push(LargeValue { id, content });
+        let value = LargeValue { id: new_id(), content };
+        self.sql.push_str(&value.reference());
+        self.large.push(value);
     }
 }
 

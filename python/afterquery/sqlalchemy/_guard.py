@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from types import TracebackType
 
-logger = logging.getLogger("afterquery")
+from afterquery._log import logger
 
 
 class Guard:

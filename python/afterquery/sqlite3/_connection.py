@@ -10,9 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from afterquery._errors import ConfigurationError
+from afterquery._failures import failures
 from afterquery._order import CommitOrder, file_key, order_for
 from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
+from afterquery.sqlite3._authorizer import MEANINGS, watched
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
@@ -86,6 +88,25 @@ class Connection(sqlite3.Connection):
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.executescript`."""
         return super().cursor(Cursor).executescript(sql_script)
+
+    def set_authorizer(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.set_authorizer`. Where it has SQLite ignore a part of a write, the
+        replicas do not, and that is told."""
+        if not arguments and settings.keys() == {"authorizer_callback"}:
+            arguments, settings = (settings["authorizer_callback"],), {}
+            if sys.version_info >= (3, 13):
+                deprecated(_KEYWORD)
+        if len(arguments) == 1 and callable(arguments[0]):
+            arguments = (watched(arguments[0], self._follower),)
+        super().set_authorizer(*arguments, **settings)
+
+    if hasattr(sqlite3.Connection, "setconfig"):
+
+        def setconfig(self, op: int, enable: bool = True, /) -> None:
+            """As `sqlite3.Connection.setconfig`. What changes the meaning of writes is told."""
+            super().setconfig(op, enable)  # type: ignore[misc]
+            if MEANINGS.get(op) is enable:
+                failures.report("setconfig changed what writes do, and the replicas do otherwise")
 
     def commit(self) -> None:
         """As `sqlite3.Connection.commit`."""
@@ -190,6 +211,12 @@ _POSITIONAL = (
     "Passing more than 1 positional argument to sqlite3.connect() is deprecated. Parameters "
     "'timeout', 'detect_types', 'isolation_level', 'check_same_thread', 'factory', "
     "'cached_statements' and 'uri' will become keyword-only parameters in Python 3.15."
+)
+
+
+_KEYWORD = (
+    "Passing keyword argument 'authorizer_callback' to _sqlite3.Connection.set_authorizer() is "
+    "deprecated. Parameter 'authorizer_callback' will become positional-only in Python 3.15."
 )
 
 

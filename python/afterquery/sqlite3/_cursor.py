@@ -86,6 +86,7 @@ class Cursor(sqlite3.Cursor):
         counted, returned = 0, False
         for row in given:
             if returned and sys.version_info >= (3, 12):
+                Held.hold(self, (), many=(-1, lastrowid))
                 raise _misuse()
             if isinstance(self, Held):
                 self._release()

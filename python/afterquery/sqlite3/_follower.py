@@ -48,6 +48,8 @@ class Follower:
         """Held while a write or the end of a transaction runs: threads that share the connection
         share its transactions too."""
         self.gathering = gathering
+        self.writing = False
+        """Whether a statement that may write is being run."""
         self._replicator = replicator
         self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
         """Cursors that return rows of a write, with their `description` of it."""
@@ -102,6 +104,7 @@ class Follower:
             self._look(connection)
             given = Rows(connection, rows)
             outer, self._running = self._running, (sql, given)
+            self.writing = True
             try:
                 result = run(sql, given)
                 self._gather_rows(connection, result)
@@ -116,6 +119,7 @@ class Follower:
                 self.after_error(connection)
                 raise
             finally:
+                self.writing = False
                 self._running = outer
 
     def _gather_rows(self, connection: sqlite3.Connection, result: Any = None) -> None:
@@ -243,6 +247,7 @@ class Follower:
     def _gather(self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T]) -> T:
         """Run a statement and gather it."""
         changes = connection.total_changes
+        self.writing = True
         try:
             result = run(sql, given)
         except BaseException as error:
@@ -251,6 +256,8 @@ class Follower:
                 # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
                 self.gathering.add(sql, given, None)
             raise
+        finally:
+            self.writing = False
         self.gathering.add(sql, given, result)
         return result
 
