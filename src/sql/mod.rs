@@ -5,6 +5,7 @@ mod bytes;
 mod cache;
 mod classify;
 mod clock_call;
+mod column_names;
 mod determinism;
 mod freeze;
 mod functions;

@@ -1,8 +1,9 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
+use super::column_names::{TextNamed, text_named};
 use super::literal::{Value, literal_exceeds, push_literal};
 use super::one_row::row_start;
-use super::{Placeholder, Statement};
+use super::{Kind, Placeholder, Statement};
 
 /// Where parameters come from. One implementation reads Python objects, another plain values.
 pub trait Parameters {
@@ -112,12 +113,18 @@ impl Template {
             // A comment may now be last; it must not swallow what is put after it.
             text.push('\n');
         }
-        let hole = |p: &Placeholder| Hole {
-            index: p.index,
-            name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
-            ordinal: p.ordinal,
-            start: (p.span.start - start) as u32,
-            end: (p.span.end - start) as u32,
+        let names = name_columns(sql, statement, start, &mut text);
+        let put_before =
+            |at: usize| names.iter().take_while(|(place, _)| *place <= at).map(|(_, len)| len).sum::<usize>();
+        let hole = |p: &Placeholder| {
+            let shift = put_before(p.span.start);
+            Hole {
+                index: p.index,
+                name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
+                ordinal: p.ordinal,
+                start: (p.span.start - start + shift) as u32,
+                end: (p.span.end - start + shift) as u32,
+            }
         };
         let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
         let parameters = statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
@@ -173,6 +180,26 @@ impl Template {
         rendered.sql.push_str(&self.text[from..]);
         Ok(rendered)
     }
+}
+
+/// Says in `text`, which is `sql` from `start` on, the names of columns that a literal would change; where in `sql` that
+/// was put, and how long it is, in order.
+fn name_columns(sql: &str, statement: &Statement, start: usize, text: &mut String) -> Vec<(usize, usize)> {
+    if statement.kind != Kind::Ddl || statement.placeholders.is_empty() {
+        return Vec::new();
+    }
+    let has_hole = |column: &TextNamed| {
+        statement.placeholders.iter().any(|placeholder| column.span.contains(&placeholder.span.start))
+    };
+    let mut shift = 0;
+    let named = text_named(sql, statement).into_iter().filter(has_hole);
+    named
+        .map(|TextNamed { span, alias }| {
+            text.insert_str(span.end - start + shift, &alias);
+            shift += alias.len();
+            (span.end, alias.len())
+        })
+        .collect()
 }
 
 impl Rendered {
