@@ -305,7 +305,8 @@ def test_a_class_of_ones_own_initialised_late_or_again(tmp_path: Path) -> None:
     late.execute("CREATE TABLE t (x)")
     other = afterquery.sqlite3.connect(tmp_path / "a.db", replicator=replicator)
     assert late._follower.gathering.order is other._follower.gathering.order
-    other.execute("INSERT INTO t VALUES (1)")
+    if sys.version_info >= (3, 11):  # before, the first connection stays open
+        other.execute("INSERT INTO t VALUES (1)")
     other.__init__(tmp_path / "a.db", isolation_level=None)  # type: ignore[misc]
     other.execute("INSERT INTO t VALUES (2)")
     assert late._follower.gathering.order is other._follower.gathering.order

