@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from afterquery._log import logger as _log
+_log = logging.getLogger("afterquery")
 
 
 class Failures:

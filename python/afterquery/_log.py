@@ -24,6 +24,6 @@ class _Logger(logging.Logger):
         vars(self)["disabled"] = bool(value) and caller != "logging.config"
 
 
-logger = logging.getLogger("afterquery")
-if type(logger) is logging.Logger:  # somebody's own class is theirs
-    logger.__class__ = _Logger
+_logger = logging.getLogger("afterquery")
+if type(_logger) is logging.Logger:  # somebody's own class is theirs
+    _logger.__class__ = _Logger

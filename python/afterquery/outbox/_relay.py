@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import socket
 import sqlite3
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from afterquery._errors import ConfigurationError, JournalError
-from afterquery._log import logger as _log
 from afterquery._order import file_key, order_for
 from afterquery.outbox import _wake
 from afterquery.outbox._lease import acquire, is_free, release, renew
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["stopped", "waiting", "working", "diverged", "failed"]
 
 _BUSY_SECONDS = 5.0
+_log = logging.getLogger("afterquery")
 
 
 class Relay:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 
-from afterquery._log import logger
+logger = logging.getLogger("afterquery")
 
 
 class Guard:
