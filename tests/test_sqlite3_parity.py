@@ -151,7 +151,7 @@ def test_settings_that_replicas_do_not_have_are_told(
         trigger = getattr(sqlite3, "SQLITE_DBCONFIG_ENABLE_TRIGGER")  # noqa: B009 - not in 3.10
         db.setconfig(trigger)
         assert failures.counts() == {}
-        db.setconfig(trigger, False)
+        db.setconfig(trigger, 0)
         db.execute("INSERT INTO books (title, at) VALUES ('a', 'told')")
         assert db.execute("SELECT * FROM seen").fetchall() == []
         (told,) = failures.counts()

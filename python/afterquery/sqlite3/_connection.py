@@ -105,7 +105,7 @@ class Connection(sqlite3.Connection):
         def setconfig(self, op: int, enable: bool = True, /) -> None:
             """As `sqlite3.Connection.setconfig`. What changes the meaning of writes is told."""
             super().setconfig(op, enable)  # type: ignore[misc]
-            if MEANINGS.get(op) is enable:
+            if MEANINGS.get(op) is bool(enable):
                 failures.report("setconfig changed what writes do, and the replicas do otherwise")
 
     def commit(self) -> None:
