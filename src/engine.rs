@@ -141,7 +141,7 @@ impl Engine {
     pub fn look_up(&self, sql: &str) -> Arc<Plan> {
         let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
         for &skip in &plan.skipped {
-            if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
+            if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached | Skip::Reserved) {
                 self.shared
                     .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
             }
@@ -335,6 +335,7 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
 }
 
 /// A text for a log line: its beginning, on one line.
+#[expect(clippy::disallowed_methods, reason = "it is for people to read, not for SQLite")]
 fn shorten(sql: &str) -> String {
     const SHOWN: usize = 120;
     let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -165,7 +165,7 @@ fn journal_config(
         (Some(path), origin) => Ok(Some(JournalConfig { path, durability, max_bytes, origin })),
         (None, Some(origin)) => needs_journal("origin", format!("{origin:?}")),
         (None, None) if durability != Durability::Async => {
-            needs_journal("durability", format!("{:?}", durability).to_lowercase())
+            needs_journal("durability", format!("{:?}", durability).to_ascii_lowercase())
         }
         (None, None) => Ok(None),
     }

@@ -1,7 +1,10 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
+use super::bytes::is_name_byte;
 use super::literal::{Value, literal_exceeds, push_literal};
 use super::one_row::row_start;
+use super::text::trim_end;
+use super::token::{Lexer, TokenKind};
 use super::{Placeholder, Statement};
 
 /// Where parameters come from. One implementation reads Python objects, another plain values.
@@ -85,9 +88,17 @@ impl Template {
     pub fn new(sql: &str, statement: &Statement) -> Self {
         let start = statement.span.start;
         let end = statement.returning.unwrap_or(statement.span.end);
-        let body = sql[start..end].trim_end();
-        let mut text = String::with_capacity(body.len() + 1);
-        text.push_str(body);
+        let body = trim_end(&sql[start..end]);
+        let gaps = hex_ends(body);
+        let mut text = String::with_capacity(body.len() + gaps.len() + 1);
+        let mut from = 0;
+        for &gap in &gaps {
+            text.push_str(&body[from..gap]);
+            text.push(' ');
+            from = gap;
+        }
+        text.push_str(&body[from..]);
+        let moved = |at: usize| (at - start + gaps.partition_point(|gap| start + gap <= at)) as u32;
         if statement.returning.is_some() && body.contains("--") {
             // A comment may now be last; it must not swallow what is put after it.
             text.push('\n');
@@ -96,8 +107,8 @@ impl Template {
             index: p.index,
             name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
             ordinal: p.ordinal,
-            start: (p.span.start - start) as u32,
-            end: (p.span.end - start) as u32,
+            start: moved(p.span.start),
+            end: moved(p.span.end),
         };
         let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
         let parameters = statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
@@ -181,6 +192,28 @@ impl Rendered {
 /// of our own: forked workers would draw the same, and one would find the other's value under its key.
 fn new_id() -> u64 {
     (getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)) >> 11).max(1)
+}
+
+/// Where a hexadecimal number ends directly before a name or a keyword. SQLite reads that as two tokens up to 3.45, and
+/// refuses it from then on; with a space between them all read the same.
+fn hex_ends(sql: &str) -> Vec<usize> {
+    let bytes = sql.as_bytes();
+    if !bytes.windows(2).any(|pair| pair[0] == b'0' && pair[1] | 0x20 == b'x') {
+        return Vec::new();
+    }
+    let mut lexer = Lexer::new(sql);
+    let mut ends = Vec::new();
+    loop {
+        let token = lexer.next();
+        let text = lexer.slice(token);
+        match token.kind {
+            TokenKind::End => return ends,
+            TokenKind::Number if text.len() > 2 && text[1] | 0x20 == b'x' => {
+                ends.extend(bytes.get(token.end).filter(|byte| is_name_byte(**byte)).map(|_| token.end));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn touches(neighbour: Option<u8>) -> bool {
