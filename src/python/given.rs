@@ -12,8 +12,10 @@ use super::{
 };
 use crate::{
     config::OnNondeterministic,
+    panics::caught,
     reason::{Reason, ReasonCode},
     render::{ParameterSet, Values, render},
+    shared::Level,
     sql::{Plan, ReplicaSet, Skip},
     write::SentStatement,
 };
@@ -41,17 +43,30 @@ impl<'py> Given<'_, 'py> {
     /// Reads the call. `None` where there is nothing to replicate.
     pub fn read(&self, live: &Live) -> PyResult<Option<Call>> {
         let Some(plan) = self.plan(live)? else { return Ok(None) };
+        // What cannot be sent is rejected by each replica in its turn, as it is where a parameter is wrong.
+        caught("render", || self.render(live, &plan)).unwrap_or_else(|panic| {
+            live.engine.shared().log(Level::Error, format!("a write is rejected: {panic}"));
+            let statements = Err(Reason::new(ReasonCode::Panic, panic.to_string()));
+            Ok(Some(Call { statements, targets: plan.targets(), expected: None }))
+        })
+    }
+
+    fn render(&self, live: &Live, plan: &Arc<Plan>) -> PyResult<Option<Call>> {
         let (statements, rows) = if self.many || plan.suspect {
             match self.sets() {
-                Ok(sets) => self.render_sets(live, text_of(self.sql)?.to_str()?, &plan, &sets),
+                Ok(sets) => self.render_sets(live, text_of(self.sql)?.to_str()?, plan, &sets),
                 Err(reason) => (Err(reason), None),
             }
         } else {
-            (self.render_one(&plan), None)
+            (self.render_one(plan), None)
         };
         if statements.as_ref().is_ok_and(Vec::is_empty) {
             // `executemany` without rows.
-            return Ok(None);
+            let statements = match self.lost_rows() {
+                Some(reason) if rows.is_none() && self.rows.is_none() => Err(reason),
+                _ => return Ok(None),
+            };
+            return Ok(Some(Call { statements, targets: plan.targets(), expected: None }));
         }
         // Each row that stands for a statement changes one row: one that is missing on a replica shows.
         let expected = rows.or_else(|| self.result.filter(|_| plan.counts_rows()).and_then(row_count));
@@ -79,6 +94,21 @@ impl<'py> Given<'_, 'py> {
             }
         };
         Ok((!plan.statements.is_empty()).then_some(plan))
+    }
+
+    /// Why there should have been rows for many=True where there are none: an iterator gives its rows once, and
+    /// `executemany` has had them.
+    fn lost_rows(&self) -> Option<Reason> {
+        let params = self.params?;
+        let changed = self.result.and_then(row_count);
+        // SAFETY: the pointer is a live object, and the GIL is held.
+        let is_iterator = unsafe { pyo3::ffi::PyIter_Check(params.as_ptr()) == 1 };
+        let lost = changed.map_or(is_iterator, |changed| changed > 0);
+        lost.then(|| {
+            let message = "with many=True, params holds no rows any more, but the statement ran: an iterator gives them once; \
+                           pass a list to both";
+            Reason::new(ReasonCode::Parameters, message)
+        })
     }
 
     fn render_one(&self, plan: &Plan) -> Rendered {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     journal::{Cursor, Disk, Stopped, letters_left},
+    panics::{self, Panic},
     reason::{Reason, ReasonCode},
     shared::{Level, Shared},
     source::Source,
@@ -57,7 +58,7 @@ pub struct Task {
     kept: Cursor,
     /// Cursors of sources that are done with, which could not be saved yet because the disk failed.
     debts: Vec<(Arc<Source>, Cursor)>,
-    /// Why the file could not be read, when it has to be tried again.
+    /// Why the file could not be read, or a panic, when it has to be tried again.
     pub(super) unreadable: Option<Reason>,
     /// From when on it sends a small batch.
     pub(super) due: Option<Instant>,
@@ -97,7 +98,7 @@ impl Task {
 
     /// Delivers until it is told to finish.
     pub async fn run(mut self) {
-        self.begin();
+        self.guarded(Self::begin);
         loop {
             // What a step has learnt is kept in `delivery` before each await, so a step may be cut short here.
             let command = match self.next_command().await {
@@ -105,11 +106,29 @@ impl Task {
                 None => return,
             };
             match command {
-                Command::Detach => self.detach(),
-                Command::Resume { skip, copied } => self.resume(skip, copied),
-                Command::Finish => return self.finish().await,
+                Command::Detach => self.guarded(Self::detach),
+                Command::Resume { skip, copied } => self.guarded(|task| task.resume(skip, copied)),
+                Command::Finish => break,
             }
         }
+        let shared = Arc::clone(&self.shared);
+        if let Err(panic) = panics::caught_in("finish", self.finish()).await {
+            shared.log(Level::Error, panic.to_string());
+        }
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        if let Err(panic) = panics::caught("command", || work(self)) {
+            self.go_on_after(&panic);
+        }
+    }
+
+    /// Goes on after a panic as a new process would: from what was kept before the last text was sent.
+    fn go_on_after(&mut self, panic: &Panic) {
+        let name = self.shared.name(self.replica);
+        self.log(Level::Error, format!("replica {name}: {panic}; trying again"));
+        self.delivery = Delivery::restore(&self.kept);
+        self.unreadable = Some(Reason::new(ReasonCode::Panic, panic.to_string()));
     }
 
     /// Works until a command comes. `None` when nobody can send one any more.
@@ -123,7 +142,9 @@ impl Task {
             tokio::select! {
                 biased;
                 command = commands.recv() => break command,
-                () = self.step() => {}
+                done = panics::caught_in("delivery", self.step()) => if let Err(panic) = done {
+                    self.go_on_after(&panic);
+                },
             }
         };
         self.commands = commands;
@@ -242,7 +263,9 @@ impl Task {
         if !self.debts.is_empty() {
             self.pay();
         }
-        if self.source.is_durable() {
+        if !self.source.is_durable() {
+            self.kept = self.delivery.cursor();
+        } else {
             let cursor = self.delivery.cursor();
             if cursor != self.kept {
                 let sendable = self.source.journal.sendable();

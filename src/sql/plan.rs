@@ -72,6 +72,15 @@ impl Skip {
         }
     }
 
+    /// Whether the log tells of it, once for each text: the user may not know that it is left out.
+    pub fn is_told(self) -> bool {
+        match self {
+            Self::Unparsed | Self::Temp | Self::Attached | Self::Reserved | Self::Internal => true,
+            Self::Read | Self::Filtered | Self::Ddl | Self::Txn | Self::Other => false,
+            Self::RolledBack | Self::Dropped => false,
+        }
+    }
+
     /// What it means, for `explain()`.
     pub fn explanation(self) -> &'static str {
         match self {
@@ -208,6 +217,11 @@ impl Plan {
             parameters += statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
         }
         Self { statements: script.kept.into(), skipped: skipped.into(), parameters, suspect }
+    }
+
+    /// The plan for a text of which nothing is known, because reading it failed inside afterquery.
+    pub fn failed() -> Self {
+        Self { skipped: Box::new([Skip::Internal]), ..Self::default() }
     }
 
     /// What `rules` say of each statement of `sql`, with the classification it rests on.
