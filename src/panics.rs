@@ -55,9 +55,7 @@ pub fn caught<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, Pani
     DEPTH.set(DEPTH.get() + 1);
     // Whoever goes on after a panic takes nothing for granted: the delivery begins where the journal says.
     let done = catch_unwind(AssertUnwindSafe(|| {
-        if IS_TESTED.load(Ordering::Relaxed) {
-            panic_if_tested(what);
-        }
+        point(what);
         work()
     }));
     DEPTH.set(DEPTH.get() - 1);
@@ -105,6 +103,13 @@ pub fn watch() {
         *TESTED.lock().unwrap_or_else(PoisonError::into_inner) = each.collect();
         IS_TESTED.store(true, Ordering::Relaxed);
     });
+}
+
+/// A place in the middle of some work where the tests can have it panic.
+pub fn point(what: &str) {
+    if IS_TESTED.load(Ordering::Relaxed) {
+        panic_if_tested(what);
+    }
 }
 
 #[expect(clippy::panic, reason = "to test that panics are caught")]

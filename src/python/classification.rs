@@ -20,6 +20,8 @@ pub struct Statement {
     #[pyo3(get)]
     pub schema: Option<String>,
     #[pyo3(get)]
+    savepoint: Option<String>,
+    #[pyo3(get)]
     returning: bool,
     pub reasons: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Statement {
             verb: statement.verb,
             table: statement.table.as_deref().map(str::to_owned),
             schema: statement.schema.as_deref().map(str::to_owned),
+            savepoint: statement.savepoint.as_deref().map(str::to_owned),
             returning: statement.returning.is_some(),
             reasons: reasons(statement),
         }

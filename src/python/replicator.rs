@@ -308,7 +308,7 @@ impl Replicator {
                 Ok(frozen(sql.py(), text, &set, before))
             };
             // As it is, it may differ on a replica: `after_query` tells.
-            let frozen = beside("freeze", &live, || None, work)?;
+            let frozen = beside("freeze", Some(&live), || None, work)?;
             let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
             Ok((frozen.unwrap_or(sql), params))
         })
@@ -324,16 +324,21 @@ impl Replicator {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Replication>> {
-        entry("after_query", || {
-            let given = Given { sql, params, result, many, rows, key };
-            let work = |live: &Live| match given.read(live)? {
-                Some(Call { statements, targets, expected }) => {
-                    Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
-                }
-                None => Ok(None),
-            };
-            self.with_live(|live| beside("submit", live, || None, || work(live)))
-        })
+        beside(
+            "after_query",
+            None,
+            || None,
+            || {
+                let given = Given { sql, params, result, many, rows, key };
+                let work = |live: &Live| match given.read(live)? {
+                    Some(Call { statements, targets, expected }) => {
+                        Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
+                    }
+                    None => Ok(None),
+                };
+                self.with_live(|live| beside("submit", Some(live), || None, || work(live)))
+            },
+        )
     }
 
     fn transaction(slf: Py<Self>) -> PyResult<Transaction> {

@@ -96,14 +96,19 @@ impl Transaction {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        entry("after_query", || {
-            self.gathered().check()?;
-            let live = self.replicator.get().live()?;
-            let given = Given { sql, params, result, many, rows, key };
-            let call = beside("gather", &live, || None, || given.read(&live))?;
-            self.gathered().calls.extend(call);
-            Ok(())
-        })
+        beside(
+            "after_query",
+            None,
+            || (),
+            || {
+                self.gathered().check()?;
+                let live = self.replicator.get().live()?;
+                let given = Given { sql, params, result, many, rows, key };
+                let call = beside("gather", Some(&live), || None, || given.read(&live))?;
+                self.gathered().calls.extend(call);
+                Ok(())
+            },
+        )
     }
 
     /// Submits what was gathered, as one write; as number `seq` where somebody else numbers the writes.
@@ -115,7 +120,7 @@ impl Transaction {
             let submitted = match seq {
                 None => {
                     let work = || Ok(joined(calls).map(|draft| submit(py, &live, draft)));
-                    beside("submit", &live, || None, work)?
+                    beside("submit", Some(&live), || None, work)?
                 }
                 // Whoever numbers the writes must hear of an error, and says it again.
                 Some(seq) => {

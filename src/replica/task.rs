@@ -58,8 +58,10 @@ pub struct Task {
     kept: Cursor,
     /// Cursors of sources that are done with, which could not be saved yet because the disk failed.
     debts: Vec<(Arc<Source>, Cursor)>,
-    /// Why the file could not be read, or a panic, when it has to be tried again.
+    /// Why the file could not be read, when it has to be tried again.
     pub(super) unreadable: Option<Reason>,
+    /// The panic that ended the last step.
+    stumbled: Option<Reason>,
     /// From when on it sends a small batch.
     pub(super) due: Option<Instant>,
     /// Where it was when it last had nothing to do.
@@ -90,6 +92,7 @@ impl Task {
             kept,
             debts: Vec::new(),
             unreadable: None,
+            stumbled: None,
             due: None,
             rested_at: 0,
             commands,
@@ -128,7 +131,8 @@ impl Task {
         let name = self.shared.name(self.replica);
         self.log(Level::Error, format!("replica {name}: {panic}; trying again"));
         self.delivery = Delivery::restore(&self.kept);
-        self.unreadable = Some(Reason::new(ReasonCode::Panic, panic.to_string()));
+        self.unreadable = None;
+        self.stumbled = Some(Reason::new(ReasonCode::Panic, panic.to_string()));
     }
 
     /// Works until a command comes. `None` when nobody can send one any more.
@@ -142,14 +146,23 @@ impl Task {
             tokio::select! {
                 biased;
                 command = commands.recv() => break command,
-                done = panics::caught_in("delivery", self.step()) => if let Err(panic) = done {
-                    self.go_on_after(&panic);
-                },
+                () = self.turn() => {}
             }
         };
         self.commands = commands;
         drop(sender);
         command
+    }
+
+    /// One step, or the pause after one that panicked.
+    async fn turn(&mut self) {
+        if let Some(reason) = self.stumbled.take() {
+            if panics::caught_in("pause", self.pause(None, reason)).await.is_err() {
+                tokio::time::sleep(DEBT).await;
+            }
+        } else if let Err(panic) = panics::caught_in("delivery", self.step()).await {
+            self.go_on_after(&panic);
+        }
     }
 
     /// Goes on to the next source, or waits until something was appended, or until it is time to show that the origin

@@ -27,7 +27,8 @@ class Cursor(sqlite3.Cursor):
         connection: Connection = self.connection  # type: ignore[assignment]
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception:
+            _told(sql)
             return super().execute(sql, parameters)
         if found.writes:
             run = super().execute
@@ -48,7 +49,8 @@ class Cursor(sqlite3.Cursor):
         follower = connection._follower
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception:
+            _told(sql)
             return super().executemany(sql, rows)
         if not found.writes:
             return super().executemany(sql, rows)
@@ -109,6 +111,12 @@ class Cursor(sqlite3.Cursor):
         finally:
             self.row_factory = factory
         Held.hold(self, rows, error)
+
+
+def _told(sql: object) -> None:
+    """A text could not be read. If it is no str, sqlite3 says so; else what it writes is lost."""
+    if isinstance(sql, str):
+        failures.report("a statement could not be read, and is not replicated")
 
 
 class Held(Cursor):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from afterquery._failures import failures
+from afterquery._sql import fold
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begins, own_cursor
 from afterquery.sqlite3._parameters import Rows, bound
@@ -298,7 +299,7 @@ def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseExce
     before it, which also counts what triggers and cascades did until SQLite undid the statement."""
     if connection.total_changes == before:
         return False
-    if not isinstance(error, sqlite3.Error) or "fail" in sql.lower():
+    if not isinstance(error, sqlite3.Error) or "fail" in fold(sql):
         return True
     try:
         return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])
