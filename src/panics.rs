@@ -129,15 +129,13 @@ mod tests {
     #[test]
     fn a_panic_is_counted_and_its_place_told_but_not_what_it_says() {
         watch();
-        let before = count();
+        let (before, text) = (count(), "INSERT INTO t VALUES ('secret')");
         assert_eq!(caught("adding", || 1 + 1), Ok(2));
-        let Err(panic) = caught("cutting", || panic!("INSERT INTO t VALUES ('secret')")) else {
-            panic!("not caught")
-        };
+        let panic = caught("cutting", || text[..8][9..].len()).unwrap_err();
         assert!(count() > before);
         let told = panic.to_string();
         assert!(told.contains("failed in cutting at src/panics.rs:"), "{told}");
-        assert!(!told.contains("secret"), "{told}");
+        assert!(!told.contains("INSERT"), "{told}");
     }
 
     #[tokio::test]

@@ -242,3 +242,31 @@ def test_a_text_ends_at_its_nul(world: World) -> None:
     why = rejected(world.replicator.after_query("INSERT INTO v (x) VALUES ('a\0b')"))
     assert list(why) == [world.peer.name]
     world.stored()
+
+
+def test_an_interruption_while_values_are_read_is_not_swallowed(world: World) -> None:
+    class Interrupted:
+        calls = 0
+
+        def __conform__(self, _: object) -> str:
+            self.calls += 1
+            if self.calls > 1:
+                raise KeyboardInterrupt
+            return "once"
+
+    world.replicator.discard()
+    value = Interrupted()
+    result = world.primary.run(INSERT, (value,))
+    with pytest.raises(KeyboardInterrupt):
+        world.replicator.after_query(INSERT, (value,), result)
+    with world.replicator.transaction() as transaction, pytest.raises(KeyboardInterrupt):
+        transaction.after_query(INSERT, (value,), result)
+    assert list(rejected(transaction.replication))
+    assert len(world.replicator.dead_letters()) == 2
+    assert world.replicator.discard() == 2
+
+
+def test_numbered_parameters_of_a_mapping(world: World) -> None:
+    """SQLite calls `?1` by its number; only a plain `?` has no name."""
+    world.run("INSERT INTO v (x, t) VALUES (?2, ?1)", {"1": "one", "2": 2})
+    assert world.stored() == [2]

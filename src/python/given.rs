@@ -9,6 +9,7 @@ use super::{
     known::Known,
     live::Live,
     params::{PyParameters, row_count},
+    values::told,
 };
 use crate::{
     config::OnNondeterministic,
@@ -137,7 +138,8 @@ impl<'py> Given<'_, 'py> {
     fn sets(&self) -> Result<Vec<Bound<'py, PyAny>>, Reason> {
         match self.params {
             Some(params) if self.many => params.try_iter().and_then(Iterator::collect).map_err(|error| {
-                let message = format!("with many=True, params must be a list of parameter sets: {error}");
+                let why = told(params.py(), error);
+                let message = format!("with many=True, params must be a list of parameter sets: {why}");
                 Reason::new(ReasonCode::Parameters, message)
             }),
             params => {

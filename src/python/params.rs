@@ -8,7 +8,7 @@ use pyo3::{
     types::{PyInt, PyList, PyMapping, PyTuple},
 };
 
-use super::values::Binder;
+use super::values::{Binder, told};
 use crate::{
     render::ParameterSet,
     sql::{Hole, Parameters, Value},
@@ -61,13 +61,14 @@ impl<'a, 'py> PyParameters<'a, 'py> {
             Self::Sequence(sequence) => (sequence.get_item(index), sequence.py()),
             Self::Mapping(mapping) => match name {
                 Some(name) => (mapping.get_item(name), mapping.py()),
-                None => return Err("it has no name, but the parameters are a mapping".into()),
+                // `?1` is called "1" there; a plain `?` has no name.
+                None => (mapping.get_item((index + 1).to_string()), mapping.py()),
             },
             Self::Unusable(why) => return Err(why.clone()),
         };
         found.map_err(|error| {
             let missing = error.is_instance_of::<PyKeyError>(py) || error.is_instance_of::<PyIndexError>(py);
-            if missing { "it is not given".into() } else { format!("it cannot be read: {error}") }
+            if missing { "it is not given".into() } else { format!("it cannot be read: {}", told(py, error)) }
         })
     }
 }

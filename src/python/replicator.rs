@@ -26,6 +26,7 @@ use super::{
     params::PyParameters,
     replication::{Replication, deadline, interruption},
     transaction::Transaction,
+    values::raise_kept,
     views::{DeadLetter, Explanation, Stats},
 };
 use crate::{
@@ -309,6 +310,7 @@ impl Replicator {
             };
             // As it is, it may differ on a replica: `after_query` tells.
             let frozen = beside("freeze", Some(&live), || None, work)?;
+            raise_kept()?;
             let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
             Ok((frozen.unwrap_or(sql), params))
         })
@@ -336,7 +338,8 @@ impl Replicator {
                     }
                     None => Ok(None),
                 };
-                self.with_live(|live| beside("submit", Some(live), || None, || work(live)))
+                let handle = self.with_live(|live| beside("submit", Some(live), || None, || work(live)));
+                raise_kept().and(handle)
             },
         )
     }

@@ -13,6 +13,7 @@ use super::{
     given::{Call, Given},
     replication::Replication,
     replicator::{Replicator, replication, submit},
+    values::raise_kept,
 };
 use crate::{render::draft, sql::Skip, write::Draft};
 
@@ -106,7 +107,7 @@ impl Transaction {
                 let given = Given { sql, params, result, many, rows, key };
                 let call = beside("gather", Some(&live), || None, || given.read(&live))?;
                 self.gathered().calls.extend(call);
-                Ok(())
+                raise_kept()
             },
         )
     }

@@ -4,9 +4,10 @@
 //! First an adapter may make another value of it, whatever type it has; what comes out is bound by its type, the exact types
 //! first, then what derives from them, then whatever offers a buffer.
 
-use std::sync::Mutex;
+use std::{cell::Cell, sync::Mutex};
 
 use pyo3::{
+    exceptions::PyException,
     intern,
     prelude::*,
     sync::PyOnceLock,
@@ -38,8 +39,28 @@ impl Binder {
         {
             return bound;
         }
-        bind_adapted(&adapt(value).map_err(|error| error.to_string())?, take)
+        bind_adapted(&adapt(value).map_err(|error| told(value.py(), error))?, take)
     }
+}
+
+thread_local! {
+    /// What code of the user's raised while it was asked for a value, if it is none of an error.
+    static RAISED: Cell<Option<PyErr>> = const { Cell::new(None) };
+}
+
+/// An error of the user's code as a reason. Ctrl-C, or a `SystemExit` of a signal handler's, is no reason: it is kept, and
+/// raised when the write is handed over.
+pub fn told(py: Python<'_>, error: PyErr) -> String {
+    let text = error.to_string();
+    if !error.is_instance_of::<PyException>(py) {
+        RAISED.set(Some(error));
+    }
+    text
+}
+
+/// Raises what was kept.
+pub fn raise_kept() -> PyResult<()> {
+    RAISED.take().map_or(Ok(()), Err)
 }
 
 /// What is bound as text: a text, or bytes that are one.
