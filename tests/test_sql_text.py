@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import pytest
 import afterquery.sqlite3
 from afterquery import classify
 from afterquery._sql import BLANK, NAME, SPACE, fold, keyword
+from afterquery.peer.errors import RequestError
+from afterquery.peer.protocol import parse
 from afterquery.peer.split import split
 from afterquery.sqlalchemy._text import savepoint, verb
 from afterquery.sqlite3._statement import statement
@@ -23,7 +26,7 @@ SOURCE = ROOT / "python" / "afterquery"
 
 NO_SQL = {
     "demo", "django/configuration.py", "fastapi", "outbox/_command.py", "peer/app.py",
-    "peer/auth.py", "peer/body.py", "peer/protocol.py", "peer/serve.py", "position.py",
+    "peer/auth.py", "peer/body.py", "peer/serve.py", "position.py",
 }  # fmt: skip
 """Where such methods are called on headers, settings, URLs, … A file that reads SQL is not here."""
 
@@ -147,3 +150,11 @@ def test_rollback_to_behind_a_byte_order_mark_is_followed(tmp_path: Path) -> Non
         db.execute("COMMIT")
     sent = [[sql for sql, _, _ in write] for write in recorder.writes]
     assert sent == [["CREATE TABLE t (a)"], ["INSERT INTO t VALUES (2)"]]
+
+
+def test_the_peer_takes_for_empty_what_starbasedb_does() -> None:
+    for empty in ["", " ", "\ufeff", "\xa0\u2028\u3000", "\v\f"]:
+        with pytest.raises(RequestError):
+            parse(json.dumps({"sql": empty}).encode())
+    for text in ["\x1c", "\x85", "\u200b", "\u180e", "SELECT 1"]:
+        assert parse(json.dumps({"sql": text}).encode()).queries[0].sql == text

@@ -38,6 +38,15 @@ pub struct Call {
     pub expected: Option<i64>,
 }
 
+impl Call {
+    /// One that could not be read: a transaction without it would be half a transaction.
+    pub fn failed(live: &Live) -> Self {
+        let message = "afterquery failed at a statement of the transaction; the log tells where";
+        let statements = Err(Reason::new(ReasonCode::Panic, message));
+        Self { statements, targets: live.engine.shared().all(), expected: None }
+    }
+}
+
 type Rendered = Result<Vec<SentStatement>, Reason>;
 
 impl<'py> Given<'_, 'py> {

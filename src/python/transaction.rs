@@ -105,7 +105,7 @@ impl Transaction {
                 self.gathered().check()?;
                 let live = self.replicator.get().live()?;
                 let given = Given { sql, params, result, many, rows, key };
-                let call = beside("gather", Some(&live), || None, || given.read(&live))?;
+                let call = beside("gather", Some(&live), || Some(Call::failed(&live)), || given.read(&live))?;
                 self.gathered().calls.extend(call);
                 raise_kept()
             },
