@@ -88,7 +88,7 @@ def accepted(sql: str) -> bool:
     with closing(sqlite3.connect(":memory:")) as db:
         try:
             db.execute(sql)
-        except sqlite3.Error:
+        except (sqlite3.Error, sqlite3.Warning):
             return False
         return True
 
