@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     journal::{self, Appended, Stopped, Work, Writer, replicas_in},
     outcome::wait,
+    panics,
     reason::Reason,
     replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
@@ -66,6 +67,7 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// Starts the delivery.
     pub fn start(config: Config, events: EventSink) -> Result<Self, Error> {
+        panics::watch();
         config.check()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(DELIVERY_THREADS)
@@ -139,9 +141,14 @@ impl Engine {
 
     /// What is done with `sql`, without counting.
     pub fn look_up(&self, sql: &str) -> Arc<Plan> {
-        let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
+        let (plan, new) = self.plans.get_or_make(sql, || {
+            panics::caught("plan", || Plan::new(sql, &self.rules)).unwrap_or_else(|panic| {
+                self.shared.log(Level::Error, panic.to_string());
+                Plan::failed()
+            })
+        });
         for &skip in &plan.skipped {
-            if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
+            if new && skip.is_told() {
                 self.shared
                     .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
             }
@@ -307,34 +314,43 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
     }
     let shared = Arc::clone(shared);
     let work = move || {
-        let journal = &shared.own.journal;
-        let unsaved = journal.unsaved() > 0;
-        // Those who wait for their writes save them; one more would only hold them up.
-        let found = unsaved && !journal.is_attended();
-        if found {
-            journal.save_all();
-        }
-        let failed = shared.sources().fold(false, |failed, source| source.journal.catch_up() | failed);
-        if found {
-            shared.wake();
-            // What it has put into the file has lingered here already.
-            shared.nudge_tasks();
-        }
-        shared.tell_news();
-        if failed {
+        panics::caught("journal", || save(&shared)).unwrap_or_else(|panic| {
+            shared.log(Level::Error, panic.to_string());
             Work::Failed
-        } else if found {
-            Work::Done
-        } else if unsaved {
-            Work::Others
-        } else {
-            Work::None
-        }
+        })
     };
     Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
 }
 
+/// One look of that thread for work.
+fn save(shared: &Shared) -> Work {
+    let journal = &shared.own.journal;
+    let unsaved = journal.unsaved() > 0;
+    // Those who wait for their writes save them; one more would only hold them up.
+    let found = unsaved && !journal.is_attended();
+    if found {
+        journal.save_all();
+    }
+    let failed = shared.sources().fold(false, |failed, source| source.journal.catch_up() | failed);
+    if found {
+        shared.wake();
+        // What it has put into the file has lingered here already.
+        shared.nudge_tasks();
+    }
+    shared.tell_news();
+    if failed {
+        Work::Failed
+    } else if found {
+        Work::Done
+    } else if unsaved {
+        Work::Others
+    } else {
+        Work::None
+    }
+}
+
 /// A text for a log line: its beginning, on one line.
+#[expect(clippy::disallowed_methods, reason = "it is for people to read, not for SQLite")]
 fn shorten(sql: &str) -> String {
     const SHOWN: usize = 120;
     let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -19,6 +19,7 @@ pub mod fork;
 pub mod journal;
 pub mod moment;
 pub mod outcome;
+pub mod panics;
 #[cfg(feature = "python")]
 mod python;
 pub mod reason;

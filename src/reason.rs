@@ -47,11 +47,13 @@ pub enum ReasonCode {
     Forked,
     /// The journal's file is damaged.
     Journal,
+    /// afterquery itself failed: a bug.
+    Panic,
 }
 
 impl ReasonCode {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Constraint,
         Self::NoSuchTable,
         Self::Sql,
@@ -73,6 +75,7 @@ impl ReasonCode {
         Self::Closed,
         Self::Forked,
         Self::Journal,
+        Self::Panic,
     ];
 
     /// The name as it is shown, in the words of the documentation.
@@ -99,6 +102,7 @@ impl ReasonCode {
             Self::Closed => "closed",
             Self::Forked => "forked",
             Self::Journal => "journal",
+            Self::Panic => "panic",
         }
     }
 

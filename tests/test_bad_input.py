@@ -327,7 +327,7 @@ def test_a_watermark_that_someone_else_moved_stops_the_replica(well: PeerProcess
     assert well.client().rows("SELECT name FROM users") == [("before",)]
 
 
-@pytest.mark.parametrize("sql", ["NONSENSE", "MERGE INTO users", ")", "'", "\x00", "UPSERT", "🙂"])
+@pytest.mark.parametrize("sql", ["NONSENSE", "MERGE INTO users", ")", "'", "\x01", "UPSERT", "🙂"])
 def test_a_text_that_is_not_sql_is_counted_and_logged_once(
     well: PeerProcess, caplog: pytest.LogCaptureFixture, sql: str
 ) -> None:

@@ -104,7 +104,7 @@ def explain(arguments: argparse.Namespace) -> int:
 def explanation_lines(explanation: Explanation) -> list[str]:
     lines = [f"replicated: {'yes' if explanation.replicated else 'no'}"]
     for statement in explanation.statements:
-        lines += ["", statement.sql.strip(), *map("  {}".format, statement_lines(statement))]
+        lines += ["", statement.sql, *map("  {}".format, statement_lines(statement))]
     return lines
 
 

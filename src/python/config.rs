@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pyo3::{prelude::*, types::PyString};
 
+use super::border::entry;
 use crate::{config::ReplicaConfig, error::Error, journal::Pending, wire::Endpoint};
 
 /// One replica with settings of its own; what is left out is taken from the replicator.
@@ -15,6 +16,12 @@ pub struct Replica {
     tables: Option<Vec<String>>,
     max_lag_writes: Option<usize>,
     max_lag_bytes: Option<usize>,
+}
+
+impl Replica {
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.url.trim_end_matches('/'))
+    }
 }
 
 #[pymethods]
@@ -29,9 +36,11 @@ impl Replica {
         max_lag_writes: Option<usize>,
         max_lag_bytes: Option<usize>,
     ) -> PyResult<Self> {
-        Endpoint::new(&url, auth_token.as_deref())?;
-        let tables = tables.map(table_names).transpose()?;
-        Ok(Self { url, name, auth_token, tables, max_lag_writes, max_lag_bytes })
+        entry("new", || {
+            Endpoint::new(&url, auth_token.as_deref())?;
+            let tables = tables.map(table_names).transpose()?;
+            Ok(Self { url, name, auth_token, tables, max_lag_writes, max_lag_bytes })
+        })
     }
 
     #[getter]
@@ -39,18 +48,20 @@ impl Replica {
         &self.url
     }
 
-    #[getter]
-    fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_else(|| self.url.trim_end_matches('/'))
+    #[getter(name)]
+    fn get_name(&self) -> PyResult<&str> {
+        entry("name", || Ok(self.name()))
     }
 
     #[getter]
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, pyo3::types::PyTuple>>> {
-        self.tables.as_ref().map(|tables| pyo3::types::PyTuple::new(py, tables)).transpose()
+        entry("tables", || {
+            self.tables.as_ref().map(|tables| pyo3::types::PyTuple::new(py, tables)).transpose()
+        })
     }
 
-    fn __repr__(&self) -> String {
-        format!("Replica({:?}, name={:?})", self.url, self.name())
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || Ok(format!("Replica({:?}, name={:?})", self.url, self.name())))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     bridge::{self, Bridge},
     known::KnownTexts,
 };
-use crate::{config::Config, engine::Engine, error::Error, fork};
+use crate::{config::Config, engine::Engine, error::Error, fork, panics::caught};
 
 /// What interpreter exit waits for the replicas, in all.
 const EXIT_DEADLINE: Duration = Duration::from_secs(5);
@@ -82,10 +82,11 @@ pub fn close_at_exit(py: Python<'_>) -> PyResult<()> {
         args.py().detach(|| {
             let deadline = Instant::now() + EXIT_DEADLINE;
             for live in &here {
-                live.engine.close(Some(deadline), || false);
+                // One that fails must not keep the others from being closed.
+                let _ = caught("exit", || live.engine.close(Some(deadline), || false));
                 live.end_bridge();
             }
-            bridge::join_ending();
+            let _ = caught("exit", bridge::join_ending);
         });
     })?;
     py.import("atexit")?.call_method1("register", (close,))?;

@@ -1,5 +1,6 @@
 //! The Python face. A function here detaches, calls the core and maps what comes back.
 
+mod border;
 mod bridge;
 mod classification;
 mod config;
@@ -14,6 +15,7 @@ mod params;
 mod replication;
 mod replicator;
 mod transaction;
+mod values;
 mod views;
 
 use pyo3::prelude::*;
@@ -35,6 +37,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
+        crate::panics::watch();
         super::live::close_at_exit(module.py())?;
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;

@@ -17,6 +17,7 @@ use pyo3::{
 };
 
 use super::{
+    border::{beside, entry},
     bridge,
     config::{Defaults, replica_config, seconds, table_names},
     determinism::{Before, frozen},
@@ -25,6 +26,7 @@ use super::{
     params::PyParameters,
     replication::{Replication, deadline, interruption},
     transaction::Transaction,
+    values::raise_kept,
     views::{DeadLetter, Explanation, Stats},
 };
 use crate::{
@@ -165,7 +167,7 @@ fn journal_config(
         (Some(path), origin) => Ok(Some(JournalConfig { path, durability, max_bytes, origin })),
         (None, Some(origin)) => needs_journal("origin", format!("{origin:?}")),
         (None, None) if durability != Durability::Async => {
-            needs_journal("durability", format!("{:?}", durability).to_lowercase())
+            needs_journal("durability", format!("{:?}", durability).to_ascii_lowercase())
         }
         (None, None) => Ok(None),
     }
@@ -219,63 +221,71 @@ impl Replicator {
         retry_max: f64,
         origin: Option<String>,
     ) -> PyResult<Self> {
-        if replicas.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err(
-                "replicas must be a list of URLs or Replica objects, not one string",
-            ));
-        }
-        let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
-        let limits = DefaultLimits::of(journal.is_some());
-        let defaults = Defaults {
-            auth_token,
-            tables: tables.map(table_names).transpose()?,
-            max_lag: Pending {
-                writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
-                bytes: max_lag_bytes.unwrap_or(limits.max_lag.bytes),
-            },
-        };
-        let replicas =
-            replicas.try_iter()?.map(|entry| replica_config(&entry?, &defaults)).collect::<PyResult<_>>()?;
-        let on_reject = match on_reject {
-            "dead_letter" => OnReject::DeadLetter,
-            "halt" => OnReject::Halt,
-            other => return Err(not_one_of("on_reject", other, "\"dead_letter\" or \"halt\"")),
-        };
-        let nondeterministic = match nondeterministic {
-            "warn" => OnNondeterministic::Warn,
-            "reject" => OnNondeterministic::Reject,
-            "rows" => OnNondeterministic::Rows,
-            other => return Err(not_one_of("nondeterministic", other, "\"warn\", \"reject\" or \"rows\"")),
-        };
-        let config = Config {
-            replicas,
-            ddl,
-            on_reject,
-            nondeterministic,
-            max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
-            journal,
-            max_dead_letters: max_dead_letters.unwrap_or(limits.max_dead_letters),
-            connect_timeout: seconds("connect_timeout", connect_timeout)?,
-            request_timeout: seconds("request_timeout", request_timeout)?,
-            retry_base: seconds("retry_base", retry_base)?,
-            retry_max: seconds("retry_max", retry_max)?,
-        };
-        let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
-        // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
-        py.detach(|| replicator.config.check().and_then(|()| replicator.start(replicator.config.clone())))?;
-        Ok(replicator)
+        entry("new", || {
+            if replicas.is_instance_of::<PyString>() {
+                return Err(PyTypeError::new_err(
+                    "replicas must be a list of URLs or Replica objects, not one string",
+                ));
+            }
+            let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
+            let limits = DefaultLimits::of(journal.is_some());
+            let defaults = Defaults {
+                auth_token,
+                tables: tables.map(table_names).transpose()?,
+                max_lag: Pending {
+                    writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
+                    bytes: max_lag_bytes.unwrap_or(limits.max_lag.bytes),
+                },
+            };
+            let replicas = replicas
+                .try_iter()?
+                .map(|entry| replica_config(&entry?, &defaults))
+                .collect::<PyResult<_>>()?;
+            let on_reject = match on_reject {
+                "dead_letter" => OnReject::DeadLetter,
+                "halt" => OnReject::Halt,
+                other => return Err(not_one_of("on_reject", other, "\"dead_letter\" or \"halt\"")),
+            };
+            let nondeterministic = match nondeterministic {
+                "warn" => OnNondeterministic::Warn,
+                "reject" => OnNondeterministic::Reject,
+                "rows" => OnNondeterministic::Rows,
+                other => {
+                    return Err(not_one_of("nondeterministic", other, "\"warn\", \"reject\" or \"rows\""));
+                }
+            };
+            let config = Config {
+                replicas,
+                ddl,
+                on_reject,
+                nondeterministic,
+                max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
+                journal,
+                max_dead_letters: max_dead_letters.unwrap_or(limits.max_dead_letters),
+                connect_timeout: seconds("connect_timeout", connect_timeout)?,
+                request_timeout: seconds("request_timeout", request_timeout)?,
+                retry_base: seconds("retry_base", retry_base)?,
+                retry_max: seconds("retry_max", retry_max)?,
+            };
+            let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
+            // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
+            py.detach(|| {
+                replicator.config.check().and_then(|()| replicator.start(replicator.config.clone()))
+            })?;
+            Ok(replicator)
+        })
     }
 
     /// The identity of this process's journal.
     #[getter]
     fn origin(&self) -> PyResult<String> {
-        Ok(self.live()?.engine.shared().own.origin.clone())
+        entry("origin", || Ok(self.live()?.engine.shared().own.origin.clone()))
     }
 
     /// The replicas' names.
     #[getter]
     fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name))
+        entry("replicas", || PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name)))
     }
 
     #[pyo3(signature = (sql, params=None, *, last_insert_rowid=None, changes=None, total_changes=None))]
@@ -287,15 +297,23 @@ impl Replicator {
         changes: Option<i64>,
         total_changes: Option<i64>,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
-        let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
-        if !self.live()?.engine.look_up(text).suspect {
-            return Ok((sql, params));
-        }
-        let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
-        let before = Before { last_insert_rowid, changes, total_changes };
-        let frozen = frozen(sql.py(), text, &set, before);
-        let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
-        Ok((frozen.unwrap_or(sql), params))
+        entry("before_query", || {
+            let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
+            let live = self.live()?;
+            if !live.engine.look_up(text).suspect {
+                return Ok((sql, params));
+            }
+            let before = Before { last_insert_rowid, changes, total_changes };
+            let work = || {
+                let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
+                Ok(frozen(sql.py(), text, &set, before))
+            };
+            // As it is, it may differ on a replica: `after_query` tells.
+            let frozen = beside("freeze", Some(&live), || None, work)?;
+            raise_kept()?;
+            let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
+            Ok((frozen.unwrap_or(sql), params))
+        })
     }
 
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
@@ -308,96 +326,125 @@ impl Replicator {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Replication>> {
-        let given = Given { sql, params, result, many, rows, key };
-        self.with_live(|live| match given.read(live)? {
-            Some(Call { statements, targets, expected }) => {
-                Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
-            }
-            None => Ok(None),
+        beside(
+            "after_query",
+            None,
+            || None,
+            || {
+                let given = Given { sql, params, result, many, rows, key };
+                let work = |live: &Live| match given.read(live)? {
+                    Some(Call { statements, targets, expected }) => {
+                        Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
+                    }
+                    None => Ok(None),
+                };
+                let handle = self.with_live(|live| beside("submit", Some(live), || None, || work(live)));
+                raise_kept().and(handle)
+            },
+        )
+    }
+
+    fn transaction(slf: Py<Self>) -> PyResult<Transaction> {
+        entry("transaction", || Ok(Transaction::new(slf)))
+    }
+
+    fn explain(&self, sql: &str) -> PyResult<Explanation> {
+        entry("explain", || {
+            let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
+            Ok(Explanation::new(sql, &self.config.rules(), &names, self.config.nondeterministic))
         })
     }
 
-    fn transaction(slf: Py<Self>) -> Transaction {
-        Transaction::new(slf)
-    }
-
-    fn explain(&self, sql: &str) -> Explanation {
-        let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
-        Explanation::new(sql, &self.config.rules(), &names, self.config.nondeterministic)
-    }
-
     fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
-        let live = self.live()?;
-        // It may wait for the journal's file.
-        Ok(py.detach(|| Stats::new(&live)))
+        entry("stats", || {
+            let live = self.live()?;
+            // It may wait for the journal's file.
+            Ok(py.detach(|| Stats::new(&live)))
+        })
     }
 
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
-        let live = self.live()?;
-        let letters = py.detach(|| live.engine.shared().dead_letters())?;
-        Ok(letters.into_iter().map(DeadLetter::from).collect())
+        entry("dead_letters", || {
+            let live = self.live()?;
+            let letters = py.detach(|| live.engine.shared().dead_letters())?;
+            Ok(letters.into_iter().map(DeadLetter::from).collect())
+        })
     }
 
     #[pyo3(signature = (letters=None))]
     fn replay(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Replication>> {
-        let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
-        let writes = py.detach(|| live.engine.replay(keys.as_deref()))?;
-        Ok(writes.into_iter().map(|write| replication(&live, write)).collect())
+        entry("replay", || {
+            let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
+            let writes = py.detach(|| live.engine.replay(keys.as_deref()))?;
+            Ok(writes.into_iter().map(|write| replication(&live, write)).collect())
+        })
     }
 
     #[pyo3(signature = (letters=None))]
     fn discard(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
-        let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
-        Ok(py.detach(|| live.engine.discard(keys.as_deref()))?)
+        entry("discard", || {
+            let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
+            Ok(py.detach(|| live.engine.discard(keys.as_deref()))?)
+        })
     }
 
     #[pyo3(signature = (replica, *, skip=false))]
     fn resume(&self, replica: &str, skip: bool) -> PyResult<()> {
-        Ok(self.live()?.engine.resume(replica, skip)?)
+        entry("resume", || Ok(self.live()?.engine.resume(replica, skip)?))
     }
 
     /// Waits for the journal's file.
     fn sync(&self, py: Python<'_>) -> PyResult<bool> {
-        let live = self.live()?;
-        Ok(py.detach(|| live.engine.sync()))
+        entry("sync", || {
+            let live = self.live()?;
+            Ok(py.detach(|| live.engine.sync()))
+        })
     }
 
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        let mut signal = None;
-        let settled = py.detach(|| live.engine.flush(deadline, interruption(&mut signal)));
-        signal.map_or(Ok(settled), Err)
+        entry("flush", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let mut signal = None;
+            let settled = py.detach(|| live.engine.flush(deadline, interruption(&mut signal)));
+            signal.map_or(Ok(settled), Err)
+        })
     }
 
     #[pyo3(signature = (timeout=None))]
     fn aflush<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        bridge::awaitable(py, &live.handle.clone(), async move {
-            live.engine.shared().nudge();
-            let Ok(open) = live.engine.open_writes() else { return Ok(false) };
-            let all = outcome::all_settled(open);
-            Ok(match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
-                None => all.await,
+        entry("aflush", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            bridge::awaitable(py, &live.handle.clone(), async move {
+                live.engine.shared().nudge();
+                let Ok(open) = live.engine.open_writes() else { return Ok(false) };
+                let all = outcome::all_settled(open);
+                Ok(match deadline {
+                    Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
+                    None => all.await,
+                })
             })
         })
     }
 
     #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        let mut signal = None;
-        let settled = py.detach(|| live.engine.close(deadline, interruption(&mut signal)));
-        signal.map_or(Ok(settled), Err)
+        entry("close", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let mut signal = None;
+            let settled = py.detach(|| live.engine.close(deadline, interruption(&mut signal)));
+            signal.map_or(Ok(settled), Err)
+        })
     }
 
     #[pyo3(signature = (timeout=5.0))]
     fn aclose<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        bridge::awaitable(py, &live.handle.clone(), async move {
-            let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
-            Ok(closing.await.unwrap_or(false))
+        entry("aclose", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            bridge::awaitable(py, &live.handle.clone(), async move {
+                let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
+                Ok(closing.await.unwrap_or(false))
+            })
         })
     }
 
@@ -413,15 +460,19 @@ impl Replicator {
         exc: Option<&Bound<'_, PyAny>>,
         tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let _ = (exc_type, exc, tb);
-        self.close(py, Some(CLOSE_TIMEOUT.as_secs_f64())).map(drop)
+        entry("__exit__", || {
+            let _ = (exc_type, exc, tb);
+            self.close(py, Some(CLOSE_TIMEOUT.as_secs_f64())).map(drop)
+        })
     }
 
     fn __aenter__<'py>(slf: Bound<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
-        let future = event_loop.call_method0("create_future")?;
-        future.call_method1("set_result", (slf,))?;
-        Ok(future)
+        entry("__aenter__", || {
+            let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
+            let future = event_loop.call_method0("create_future")?;
+            future.call_method1("set_result", (slf,))?;
+            Ok(future)
+        })
     }
 
     #[pyo3(signature = (exc_type=None, exc=None, tb=None))]
@@ -432,19 +483,23 @@ impl Replicator {
         exc: Option<&Bound<'py, PyAny>>,
         tb: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _ = (exc_type, exc, tb);
-        let (live, deadline) = (self.live()?, deadline(Some(CLOSE_TIMEOUT.as_secs_f64()))?);
-        bridge::awaitable(py, &live.handle.clone(), async move {
-            // Its value must not be true: that would swallow the block's exception.
-            let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
-            let _ = closing.await;
-            Ok(None::<bool>)
+        entry("__aexit__", || {
+            let _ = (exc_type, exc, tb);
+            let (live, deadline) = (self.live()?, deadline(Some(CLOSE_TIMEOUT.as_secs_f64()))?);
+            bridge::awaitable(py, &live.handle.clone(), async move {
+                // Its value must not be true: that would swallow the block's exception.
+                let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
+                let _ = closing.await;
+                Ok(None::<bool>)
+            })
         })
     }
 
-    fn __repr__(&self) -> String {
-        let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.as_str()).collect();
-        format!("Replicator({names:?})")
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.as_str()).collect();
+            Ok(format!("Replicator({names:?})"))
+        })
     }
 }
 

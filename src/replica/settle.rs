@@ -15,6 +15,7 @@ use crate::{
     journal::{DeadLetter, LetterKey},
     moment::Moment,
     outcome::{self, Outcome},
+    panics,
     reason::{Reason, ReasonCode},
     shared::Level,
     wire::{Changed, Row},
@@ -52,6 +53,7 @@ impl Task {
         Status::count(&self.status().fulfilled, open as u64);
         self.delivery.standing = Some(row.standing(id));
         self.delivery.step = row.step;
+        panics::point("confirm");
         // A text that ran to its end has removed what was staged for it.
         let ended = self.delivery.issued.iter().any(|text| text.chain == row.chain && text.last == row.seq);
         for (write, _) in &outcomes {

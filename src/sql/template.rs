@@ -1,8 +1,13 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
+use std::borrow::Cow;
+
+use super::bytes::is_name_byte;
 use super::column_names::{TextNamed, text_named};
 use super::literal::{Value, literal_exceeds, push_literal};
 use super::one_row::row_start;
+use super::text::trim_end;
+use super::token::{Lexer, TokenKind};
 use super::{Kind, Placeholder, Statement};
 
 /// Where parameters come from. One implementation reads Python objects, another plain values.
@@ -106,24 +111,31 @@ impl Template {
     pub fn new(sql: &str, statement: &Statement) -> Self {
         let start = statement.span.start;
         let end = statement.returning.unwrap_or(statement.span.end);
-        let body = sql[start..end].trim_end();
+        let body = trim_end(&sql[start..end]);
+        let put_in = put_in(sql, statement, body);
         let mut text = String::with_capacity(body.len() + 1);
-        text.push_str(body);
+        let mut from = 0;
+        for (at, what) in &put_in {
+            text.push_str(&body[from..*at]);
+            text.push_str(what);
+            from = *at;
+        }
+        text.push_str(&body[from..]);
         if statement.returning.is_some() && body.contains("--") {
             // A comment may now be last; it must not swallow what is put after it.
             text.push('\n');
         }
-        let names = name_columns(sql, statement, start, &mut text);
-        let put_before =
-            |at: usize| names.iter().take_while(|(place, _)| *place <= at).map(|(_, len)| len).sum::<usize>();
         let hole = |p: &Placeholder| {
-            let shift = put_before(p.span.start);
+            let at = p.span.start - start;
+            // What is put directly behind a placeholder comes after its literal.
+            let shift: usize =
+                put_in.iter().take_while(|(place, _)| *place <= at).map(|(_, what)| what.len()).sum();
             Hole {
                 index: p.index,
                 name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
                 ordinal: p.ordinal,
-                start: (p.span.start - start + shift) as u32,
-                end: (p.span.end - start + shift) as u32,
+                start: (at + shift) as u32,
+                end: (at + shift + p.span.len()) as u32,
             }
         };
         let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
@@ -182,24 +194,25 @@ impl Template {
     }
 }
 
-/// Says in `text`, which is `sql` from `start` on, the names of columns that a literal would change; where in `sql` that
-/// was put, and how long it is, in order.
-fn name_columns(sql: &str, statement: &Statement, start: usize, text: &mut String) -> Vec<(usize, usize)> {
+/// What is put into the text of a statement, which is `body` of `sql`, and where, in order: nothing that changes what it means.
+fn put_in(sql: &str, statement: &Statement, body: &str) -> Vec<(usize, Cow<'static, str>)> {
+    let gaps = hex_ends(body).into_iter().map(|at| (at, Cow::Borrowed(" ")));
+    let names = names_of_columns(sql, statement)
+        .into_iter()
+        .map(|TextNamed { span, alias }| (span.end - statement.span.start, Cow::Owned(alias)));
+    let mut all: Vec<_> = gaps.chain(names).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+/// The columns that would get another name by a literal in them.
+fn names_of_columns(sql: &str, statement: &Statement) -> Vec<TextNamed> {
     if statement.kind != Kind::Ddl || statement.placeholders.is_empty() {
         return Vec::new();
     }
-    let has_hole = |column: &TextNamed| {
-        statement.placeholders.iter().any(|placeholder| column.span.contains(&placeholder.span.start))
-    };
-    let mut shift = 0;
-    let named = text_named(sql, statement).into_iter().filter(has_hole);
+    let mut named = text_named(sql, statement);
+    named.retain(|column| statement.placeholders.iter().any(|p| column.span.contains(&p.span.start)));
     named
-        .map(|TextNamed { span, alias }| {
-            text.insert_str(span.end - start + shift, &alias);
-            shift += alias.len();
-            (span.end, alias.len())
-        })
-        .collect()
 }
 
 impl Rendered {
@@ -224,6 +237,28 @@ impl Rendered {
 /// of our own: forked workers would draw the same, and one would find the other's value under its key.
 fn new_id() -> u64 {
     (getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)) >> 11).max(1)
+}
+
+/// Where a hexadecimal number ends directly before a name or a keyword. SQLite reads that as two tokens up to 3.45, and
+/// refuses it from then on; with a space between them all read the same.
+fn hex_ends(sql: &str) -> Vec<usize> {
+    let bytes = sql.as_bytes();
+    if !bytes.windows(2).any(|pair| pair[0] == b'0' && pair[1] | 0x20 == b'x') {
+        return Vec::new();
+    }
+    let mut lexer = Lexer::new(sql);
+    let mut ends = Vec::new();
+    loop {
+        let token = lexer.next();
+        let text = lexer.slice(token);
+        match token.kind {
+            TokenKind::End => return ends,
+            TokenKind::Number if text.len() > 2 && text[1] | 0x20 == b'x' => {
+                ends.extend(bytes.get(token.end).filter(|byte| is_name_byte(**byte)).map(|_| token.end));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn touches(neighbour: Option<u8>) -> bool {

@@ -325,10 +325,9 @@ impl BatchBuilder {
     }
 }
 
-/// Whether a statement may be another than one that changes rows.
+/// Whether a statement may be another than one that changes rows. It begins with its first word.
 fn changes_schema(sql: &str) -> bool {
     const CHANGE_ROWS: [&str; 5] = ["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"];
-    let sql = sql.trim_start();
     let begins = |word: &str| sql.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
     !CHANGE_ROWS.iter().any(|word| begins(word))
 }

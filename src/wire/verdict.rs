@@ -141,6 +141,7 @@ fn sqlite_code(error: &str) -> Option<&str> {
     code.starts_with("SQLITE_").then_some(code)
 }
 
+#[expect(clippy::disallowed_methods, reason = "an answer is no SQL")]
 fn quote(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED)]);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -148,6 +149,7 @@ fn quote(body: &[u8]) -> String {
 }
 
 /// `Retry-After` is seconds or a date: <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>.
+#[expect(clippy::disallowed_methods, reason = "a header is no SQL")]
 fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {

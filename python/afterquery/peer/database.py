@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from afterquery._sql import BLANK, NAME
 from afterquery.peer import connect
 from afterquery.peer.batch import Rules, Session
 from afterquery.peer.protocol import Query, Rows, encode
@@ -20,9 +21,9 @@ READERS = 2
 Form = Callable[[Rows], object]
 
 # A text that is surely no write needs no turn of the writer. A false "no" costs only the wait.
-_READ = re.compile(r"\s*(?:SELECT|VALUES|EXPLAIN)\b", re.IGNORECASE)
+_READ = re.compile(rf"{BLANK}(?:SELECT|VALUES|EXPLAIN)(?!{NAME})", re.IGNORECASE | re.ASCII)
 # What these tell is the writer's own, as on StarbaseDB, which has a single connection.
-_WRITERS_OWN = re.compile(r"changes\s*\(|last_insert_rowid", re.IGNORECASE)
+_WRITERS_OWN = re.compile(r"changes|last_insert_rowid", re.IGNORECASE | re.ASCII)
 
 
 class Database:

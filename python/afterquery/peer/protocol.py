@@ -9,6 +9,11 @@ from typing import Any, NoReturn
 from afterquery.peer.errors import RequestError
 from afterquery.peer.values import Bound, bind, to_json
 
+_JS_SPACE = (
+    "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What `trim()` takes off in JavaScript, with which StarbaseDB looks whether a text is empty."""
 _EMPTY_SQL = 'Invalid or empty "sql" field'
 _BAD_PARAMS = 'Invalid "params" field'
 _SHAPE = "Must be an array or object."
@@ -54,7 +59,7 @@ def parse(body: bytes) -> Request:
 def _query(entry: object, status: int, suffix: str) -> Query:
     fields = entry if isinstance(entry, dict) else {}
     sql = fields.get("sql")
-    if not isinstance(sql, str) or not sql.strip():
+    if not isinstance(sql, str) or not sql.strip(_JS_SPACE):
         raise RequestError(status, _EMPTY_SQL + suffix)
     params = fields.get("params", [])
     if params is None:

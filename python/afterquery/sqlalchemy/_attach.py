@@ -13,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidRequestError
 
 from afterquery._errors import ConfigurationError
+from afterquery._sql import BLANK
 from afterquery.outbox._freezing import freezer
 from afterquery.sqlalchemy._driver import Driver
 from afterquery.sqlalchemy._follower import Follower, Last
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from afterquery import Replication, Replicator
 
 _KEY = "afterquery"
-_RANDOM = re.compile(r"\brandom(?:blob)?\s*\(", re.IGNORECASE)
+_RANDOM = re.compile(rf"random(?:blob)?[\"`\]]?{BLANK}\(", re.IGNORECASE)
 _attached: WeakSet[Engine] = WeakSet()
 
 

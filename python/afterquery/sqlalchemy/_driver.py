@@ -75,9 +75,10 @@ class Driver:
         """Whether sqlite3 emits BEGIN before this INSERT, UPDATE, DELETE or REPLACE."""
         if self._autocommit is True or self._raw.isolation_level is None:
             return False
-        # Before Python 3.11 it takes a statement behind a comment for something else.
+        # Before Python 3.11 it takes a statement behind a comment for something else; these are its
+        # own spaces.
         leading = statement.sql[: statement.verb_start]
-        return sys.version_info >= (3, 11) or not leading.strip()
+        return sys.version_info >= (3, 11) or not leading.strip(" \r\n\t")
 
     def run(self, sql: str, parameters: tuple[object, ...] = ()) -> Any:
         """Run a statement of ours; the first row, if there is one."""

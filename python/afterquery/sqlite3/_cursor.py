@@ -29,7 +29,8 @@ class Cursor(sqlite3.Cursor):
         connection: Connection = self.connection  # type: ignore[assignment]
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception:
+            _told(sql)
             return super().execute(sql, parameters)
         if found.named is not None and parameters and not isinstance(parameters, dict):
             named_but_a_sequence(*found.named)
@@ -52,7 +53,8 @@ class Cursor(sqlite3.Cursor):
         follower = connection._follower
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception:
+            _told(sql)
             return super().executemany(sql, rows)
         if not found.writes:
             return super().executemany(sql, rows)
@@ -128,6 +130,12 @@ def _misuse() -> sqlite3.InterfaceError:
     error = sqlite3.InterfaceError("bad parameter or other API misuse")
     error.sqlite_errorcode, error.sqlite_errorname = 21, "SQLITE_MISUSE"  # type: ignore[attr-defined]
     return error
+
+
+def _told(sql: object) -> None:
+    """A text could not be read. If it is no str, sqlite3 says so; else what it writes is lost."""
+    if isinstance(sql, str):
+        failures.report("a statement could not be read, and is not replicated")
 
 
 class Held(Cursor):

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from afterquery._binding import Rows, bound
 from afterquery._failures import failures
+from afterquery._sql import fold
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begins, own_cursor
 from afterquery.sqlite3._statement import Control, Statement
@@ -320,7 +321,7 @@ def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseExce
     before it, which also counts what triggers and cascades did until SQLite undid the statement."""
     if connection.total_changes == before or getattr(error, "sqlite_errorcode", 0) == _MISUSE:
         return False
-    if not isinstance(error, sqlite3.Error) or "fail" in sql.lower():
+    if not isinstance(error, sqlite3.Error) or "fail" in fold(sql):
         return True
     try:
         return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])
