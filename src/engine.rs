@@ -19,10 +19,11 @@ use crate::{
     error::Error,
     journal::{self, Appended, Stopped, Work, Writer, replicas_in},
     outcome::wait,
+    quoted::one_line,
     reason::Reason,
     replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
-    sql::{Plan, PlanCache, Rules, Skip},
+    sql::{Plan, PlanCache, Rules, Skip, without_values},
     wire::Client,
     write::{Body, Draft, Write},
 };
@@ -142,8 +143,10 @@ impl Engine {
         let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
         for &skip in &plan.skipped {
             if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
-                self.shared
-                    .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
+                self.shared.log(
+                    Level::Warning,
+                    format!("not replicated: {}: {}", skip.explanation(), self.shown(sql)),
+                );
             }
         }
         plan
@@ -169,9 +172,18 @@ impl Engine {
         let text = foldhash::fast::FixedState::with_seed(0).hash_one(sql);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < MAX_WARNED_TEXTS && warned.insert(text) {
-            let message = format!("replicas may differ: the statement {why}: {}", shorten(sql));
+            let message = format!("replicas may differ: the statement {why}: {}", self.shown(sql));
             self.shared.log(Level::Warning, message);
         }
+    }
+
+    /// A text for a log line: its beginning, on one line, without its values unless the user wants to see them.
+    pub fn shown(&self, sql: &str) -> String {
+        const SHOWN: usize = 120;
+        if self.shared.config.log_values {
+            return one_line(sql, SHOWN);
+        }
+        one_line(&without_values(sql, SHOWN), SHOWN)
     }
 
     /// The statements so far that may do something else on a replica.
@@ -332,14 +344,4 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
         }
     };
     Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
-}
-
-/// A text for a log line: its beginning, on one line.
-fn shorten(sql: &str) -> String {
-    const SHOWN: usize = 120;
-    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
-    }
 }

@@ -21,6 +21,7 @@ pub mod moment;
 pub mod outcome;
 #[cfg(feature = "python")]
 mod python;
+pub mod quoted;
 pub mod reason;
 pub mod render;
 mod replay;

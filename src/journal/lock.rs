@@ -13,7 +13,7 @@ use std::{
     io,
     os::{
         fd::AsRawFd,
-        unix::fs::{FileExt, MetadataExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     ptr,
@@ -23,6 +23,7 @@ use std::{
     },
 };
 
+use super::private;
 use crate::fork;
 
 /// An owned lock file.
@@ -43,7 +44,14 @@ impl Lock {
         if held.contains(path) {
             return Ok(None);
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(private::FILE)
+            .open(path)?;
+        private::narrow(path);
         if !try_lock(&file)? || !is_still_there(&file, path) {
             return Ok(None);
         }

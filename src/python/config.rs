@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use pyo3::{prelude::*, types::PyString};
 
-use crate::{config::ReplicaConfig, error::Error, journal::Pending, wire::Endpoint};
+use crate::{
+    config::ReplicaConfig,
+    error::Error,
+    journal::Pending,
+    wire::{Endpoint, Proxy},
+};
 
 /// One replica with settings of its own; what is left out is taken from the replicator.
 #[pyclass(frozen, module = "afterquery")]
@@ -15,12 +20,13 @@ pub struct Replica {
     tables: Option<Vec<String>>,
     max_lag_writes: Option<usize>,
     max_lag_bytes: Option<usize>,
+    proxy: Option<Proxy>,
 }
 
 #[pymethods]
 impl Replica {
     #[new]
-    #[pyo3(signature = (url, *, name=None, auth_token=None, tables=None, max_lag_writes=None, max_lag_bytes=None))]
+    #[pyo3(signature = (url, *, name=None, auth_token=None, tables=None, max_lag_writes=None, max_lag_bytes=None, proxy=None))]
     fn new(
         url: String,
         name: Option<String>,
@@ -28,10 +34,12 @@ impl Replica {
         tables: Option<&Bound<'_, PyAny>>,
         max_lag_writes: Option<usize>,
         max_lag_bytes: Option<usize>,
+        proxy: Option<&str>,
     ) -> PyResult<Self> {
         Endpoint::new(&url, auth_token.as_deref())?;
         let tables = tables.map(table_names).transpose()?;
-        Ok(Self { url, name, auth_token, tables, max_lag_writes, max_lag_bytes })
+        let proxy = proxy.map(Proxy::new).transpose()?;
+        Ok(Self { url, name, auth_token, tables, max_lag_writes, max_lag_bytes, proxy })
     }
 
     #[getter]
@@ -59,12 +67,14 @@ pub struct Defaults {
     pub auth_token: Option<String>,
     pub tables: Option<Vec<String>>,
     pub max_lag: Pending,
+    pub proxy: Proxy,
 }
 
 /// The settings of one entry of `replicas=`: an address or a [`Replica`].
 pub fn replica_config(entry: &Bound<'_, PyAny>, defaults: &Defaults) -> PyResult<ReplicaConfig> {
     if let Ok(url) = entry.cast::<PyString>() {
         let endpoint = Endpoint::new(url.to_str()?, defaults.auth_token.as_deref())?;
+        let endpoint = endpoint.behind(defaults.proxy.clone());
         let name = endpoint.base.to_string();
         return Ok(ReplicaConfig {
             name,
@@ -83,7 +93,8 @@ pub fn replica_config(entry: &Bound<'_, PyAny>, defaults: &Defaults) -> PyResult
     let token = replica.auth_token.as_deref().or(defaults.auth_token.as_deref());
     Ok(ReplicaConfig {
         name: replica.name().to_owned(),
-        endpoint: Endpoint::new(&replica.url, token)?,
+        endpoint: Endpoint::new(&replica.url, token)?
+            .behind(replica.proxy.as_ref().unwrap_or(&defaults.proxy).clone()),
         tables: both(defaults.tables.as_ref(), replica.tables.as_ref()),
         max_lag: Pending {
             writes: replica.max_lag_writes.unwrap_or(defaults.max_lag.writes),

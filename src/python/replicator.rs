@@ -35,6 +35,7 @@ use crate::{
     outcome,
     render::draft,
     shared::Level,
+    wire::Proxy,
     write::{Draft, Write},
 };
 
@@ -194,7 +195,7 @@ impl Replicator {
         journal=None, durability="async", max_journal_bytes=4_294_967_296,
         max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=None, max_lag_bytes=None,
         max_dead_letters=None, connect_timeout=5.0, request_timeout=30.0, retry_base=0.05, retry_max=5.0,
-        origin=None,
+        origin=None, proxy=None, log_values=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a setting with a default")]
     fn new(
@@ -218,6 +219,8 @@ impl Replicator {
         retry_base: f64,
         retry_max: f64,
         origin: Option<String>,
+        proxy: Option<&str>,
+        log_values: bool,
     ) -> PyResult<Self> {
         if replicas.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err(
@@ -228,6 +231,7 @@ impl Replicator {
         let limits = DefaultLimits::of(journal.is_some());
         let defaults = Defaults {
             auth_token,
+            proxy: proxy.map(Proxy::new).transpose()?.unwrap_or_default(),
             tables: tables.map(table_names).transpose()?,
             max_lag: Pending {
                 writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
@@ -259,6 +263,7 @@ impl Replicator {
             request_timeout: seconds("request_timeout", request_timeout)?,
             retry_base: seconds("retry_base", retry_base)?,
             retry_max: seconds("retry_max", retry_max)?,
+            log_values,
         };
         let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
         // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
