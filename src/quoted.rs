@@ -83,6 +83,19 @@ pub fn one_line(text: &str, max: usize) -> String {
     line
 }
 
+/// `text` on its lines and as long as it is, with what acts escaped: for what a user asked to see.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) && !matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Marks that something is missing at the end.
 fn cut(mut line: String, max: usize) -> String {
     const MARK: char = '…';
@@ -114,6 +127,7 @@ mod tests {
     fn what_acts_is_escaped_and_lines_become_one() {
         let text = "a\r\nCRITICAL root\t\u{1b}[31mred\u{7}\u{202e}txt\u{2028}x\0";
         assert_eq!(&*Quoted::told(text), "a CRITICAL root \\u{1b}[31mred\\u{7}\\u{202e}txt\\u{2028}x\\u{0}");
+        assert_eq!(escaped("a\n\t\u{1b}b"), "a\n\t\\u{1b}b");
         assert_eq!(&*Quoted::told("  größe 🙂 हिन्दी  "), "größe 🙂 हिन्दी");
         assert_eq!(&*Quoted::body(b" \n"), "an empty body");
         assert_eq!(&*Quoted::body(b"<h1>\xff\xfe"), "<h1>\u{fffd}\u{fffd}");

@@ -13,6 +13,7 @@ mod memory;
 mod params;
 mod replication;
 mod replicator;
+mod shown;
 mod transaction;
 mod views;
 
@@ -26,6 +27,7 @@ mod _core {
         config::Replica,
         replication::Replication,
         replicator::Replicator,
+        shown::{escaped, quoted, without_values},
         transaction::Transaction,
         views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
     };

@@ -83,8 +83,8 @@ fn stands_alone(told: &str, start: usize, end: usize, length: usize) -> bool {
     let quote = |c: Option<char>| matches!(c, Some('"' | '\'' | '`'));
     let free = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     match length {
-        ..SHORT => quote(before) && quote(after),
-        ..HEAD => free(before) && free(after),
+        0..SHORT => quote(before) && quote(after),
+        SHORT..HEAD => free(before) && free(after),
         _ => true,
     }
 }
