@@ -9,11 +9,11 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     os::{
         fd::AsRawFd,
-        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt, MetadataExt},
     },
     path::{Path, PathBuf},
     ptr,
@@ -44,14 +44,7 @@ impl Lock {
         if held.contains(path) {
             return Ok(None);
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(private::FILE)
-            .open(path)?;
-        private::narrow(path);
+        let file = private::open(path)?;
         if !try_lock(&file)? || !is_still_there(&file, path) {
             return Ok(None);
         }

@@ -4,14 +4,14 @@
 //! locks that this process has on it.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 /// What the owner may do with a file.
-pub const FILE: u32 = 0o600;
+const FILE: u32 = 0o600;
 
 /// What the owner may do with a directory.
 const DIRECTORY: u32 = 0o700;
@@ -27,7 +27,10 @@ const SHARED: u32 = 0o1000;
 pub fn create_directory(path: &Path) -> io::Result<()> {
     let existed = path.is_dir();
     DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)?;
-    if !existed || holds_journals_only(path)? {
+    if !existed {
+        return fs::set_permissions(path, Permissions::from_mode(DIRECTORY));
+    }
+    if holds_journals_only(path)? {
         narrow_to(path, DIRECTORY);
     }
     Ok(())
@@ -42,9 +45,25 @@ fn holds_journals_only(path: &Path) -> io::Result<bool> {
 
 /// Makes a journal's file, so that SQLite finds one with this mode: its log gets the same.
 pub fn create_file(path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(FILE).open(path)?;
+    create(path).map(drop)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE).open(path)?;
     // A umask may have taken from the owner, too.
-    fs::set_permissions(path, Permissions::from_mode(FILE))
+    fs::set_permissions(path, Permissions::from_mode(FILE))?;
+    Ok(file)
+}
+
+/// Opens a file, or makes it.
+pub fn open(path: &Path) -> io::Result<File> {
+    match create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    narrow_to(path, FILE);
+    // Whoever removed it meanwhile has ended: then it is made.
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE).open(path)
 }
 
 /// Narrows a journal's file that was found, and what SQLite has put beside it.
@@ -56,10 +75,9 @@ pub fn narrow(path: &Path) {
     }
 }
 
-/// Takes from the others what they may do, and gives the owner back what a umask took. Who does not own the file cannot do
-/// so, and has not made it either.
+/// Takes from the others what they may do. Who does not own the file cannot, and has not made it either.
 fn narrow_to(path: &Path, mode: u32) {
-    if fs::metadata(path).is_ok_and(|data| data.mode() & OTHERS != 0 || data.mode() & DIRECTORY == 0) {
+    if fs::metadata(path).is_ok_and(|data| data.mode() & OTHERS != 0) {
         let _ = fs::set_permissions(path, Permissions::from_mode(mode));
     }
 }

@@ -11,6 +11,27 @@ use crate::{
     wire::{Endpoint, Proxy},
 };
 
+/// A token as Python gives it. What is wrong with one is said without it: Python's own errors hold the text.
+pub struct Token(pub String);
+
+impl<'py> FromPyObject<'_, 'py> for Token {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let Ok(text) = given.cast::<PyString>() else {
+            let type_name = given.get_type().name()?;
+            let message = format!("auth_token must be a str, not {type_name}");
+            return Err(pyo3::exceptions::PyTypeError::new_err(message));
+        };
+        let text = text.to_str().map_err(|_| Error::InvalidOption {
+            option: "auth_token",
+            value: "(hidden)".into(),
+            problem: "it holds half of a surrogate pair".into(),
+        })?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// One replica with settings of its own; what is left out is taken from the replicator.
 #[pyclass(frozen, module = "afterquery")]
 pub struct Replica {
@@ -30,12 +51,13 @@ impl Replica {
     fn new(
         url: String,
         name: Option<String>,
-        auth_token: Option<String>,
+        auth_token: Option<Token>,
         tables: Option<&Bound<'_, PyAny>>,
         max_lag_writes: Option<usize>,
         max_lag_bytes: Option<usize>,
         proxy: Option<&str>,
     ) -> PyResult<Self> {
+        let auth_token = auth_token.map(|Token(token)| token);
         Endpoint::new(&url, auth_token.as_deref())?;
         let tables = tables.map(table_names).transpose()?;
         let proxy = proxy.map(Proxy::new).transpose()?;

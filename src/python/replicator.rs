@@ -18,7 +18,7 @@ use pyo3::{
 
 use super::{
     bridge,
-    config::{Defaults, replica_config, seconds, table_names},
+    config::{Defaults, Token, replica_config, seconds, table_names},
     determinism::{Before, frozen},
     given::{Call, Given, text_of},
     live::Live,
@@ -201,7 +201,7 @@ impl Replicator {
     fn new(
         py: Python<'_>,
         replicas: &Bound<'_, PyAny>,
-        auth_token: Option<String>,
+        auth_token: Option<Token>,
         tables: Option<&Bound<'_, PyAny>>,
         ddl: bool,
         on_reject: &str,
@@ -230,7 +230,7 @@ impl Replicator {
         let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
         let limits = DefaultLimits::of(journal.is_some());
         let defaults = Defaults {
-            auth_token,
+            auth_token: auth_token.map(|Token(token)| token),
             proxy: proxy.map(Proxy::new).transpose()?.unwrap_or_default(),
             tables: tables.map(table_names).transpose()?,
             max_lag: Pending {

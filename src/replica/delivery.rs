@@ -81,9 +81,10 @@ pub(super) enum Doubt {
 }
 
 impl Doubt {
-    /// Whether the head did not find the row as it expects it.
-    fn is_guard(&self) -> bool {
-        matches!(self, Self::Lost(reason) if reason.code == ReasonCode::Guard)
+    /// Whether a smaller text would hardly fare better: the head did not find the row as it expects it, or the set-up is at
+    /// fault.
+    fn is_stubborn(&self) -> bool {
+        matches!(self, Self::Lost(reason) if reason.code == ReasonCode::Guard || reason.code.is_setup())
     }
 }
 
@@ -305,7 +306,10 @@ impl Task {
                     self.confirm(row, standing.id);
                     self.delivery.width = (self.delivery.width * 2).min(MAX_BATCH_WRITES);
                 }
-                _ => self.pause(None, not_our_row()).await,
+                _ => {
+                    self.delivery.doubt = Some(Doubt::Lost(not_our_row()));
+                    self.pause(None, not_our_row()).await;
+                }
             },
             Verdict::Retry { after, reason } => {
                 if reason.code == ReasonCode::Guard {
@@ -347,7 +351,7 @@ impl Task {
             return;
         };
         // What fails again and cannot be made smaller is tried ever more rarely, unless something was settled.
-        let stuck = doubt.is_guard() || matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
+        let stuck = doubt.is_stubborn() || matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
         if row.is_new() && standing.is_new() {
             // The replica was set up anew, or tidied up, before it got anything from us.
             standing = *self.delivery.standing.insert(row.standing(row.id));
