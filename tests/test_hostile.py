@@ -48,7 +48,9 @@ def consistent(lie: Callable[[Request, Row], Reply]) -> Script:
 def unmoved(reply: Reply) -> Script:
     """The same, and nothing has run."""
     return lambda request: (
-        reply if request.kind == "text" else (200, {"result": [NEW] if request.kind != "other" else []})
+        reply
+        if request.kind == "text"
+        else (200, {"result": [NEW] if request.kind != "other" else []})
     )
 
 
@@ -215,7 +217,9 @@ def test_counts_that_cannot_be_are_left_out(quick: Callable[..., Replicator], ch
         assert of(replicator, server.url).changes_differ == 0
 
 
-@pytest.mark.parametrize("greeting", [{"id": 0}, {"id": 2**64 - 1}, {"seq": 2**64 - 1}, {"chain": 2**63}])
+@pytest.mark.parametrize(
+    "greeting", [{"id": 0}, {"id": 2**64 - 1}, {"seq": 2**64 - 1}, {"chain": 2**63}]
+)
 def test_a_greeting_that_cannot_be(quick: Callable[..., Replicator], greeting: Row) -> None:
     with Hostile(Liar(saying(**greeting), about="greeting")) as server:
         replicator = quick(server.url)

@@ -116,10 +116,8 @@ def test_a_sweep_of_failures_shows_nothing(
     with ExitStack() as stack:
         replicas = []
         for name, failure in FAILURES.items():
-            if isinstance(failure, str):
-                url = failure
-            else:
-                url = stack.enter_context(Hostile(failure)).url
+            server = None if isinstance(failure, str) else Hostile(failure)
+            url = stack.enter_context(server).url if server else str(failure)
             replicas.append(Replica(url, name=name, auth_token=TOKEN, proxy=None))
         settings = {"journal": tmp_path / "j"} if policy == "warn" else {}
         replicator = connect(
@@ -216,7 +214,9 @@ def test_no_object_gives_the_token_away() -> None:
     with connect(replica, auth_token=TOKEN) as replicator:
         for thing in (replica, replicator, replicator.stats()):
             texts = [repr(thing), str(thing), repr(dir(thing))]
-            texts += [repr(getattr(thing, n)) for n in dir(thing) if not callable(getattr(thing, n))]
+            texts += [
+                repr(getattr(thing, n)) for n in dir(thing) if not callable(getattr(thing, n))
+            ]
             for give in (pickle.dumps, copy.copy, copy.deepcopy, vars):
                 try:
                     texts.append(repr(give(thing)))

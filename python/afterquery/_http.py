@@ -133,13 +133,13 @@ class _Timed:
         return io.BufferedReader(_Answer(self._socket, self._deadline, self._max_bytes))
 
     def close(self) -> None:
-        self._socket.close()
+        """Called before the answer is read, where the replica will close the connection."""
 
     def __enter__(self) -> _Timed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._socket.close()
 
 
 class _Answer(io.RawIOBase):

@@ -373,12 +373,13 @@ impl Task {
         let newest = at + 1 == self.delivery.issued.len();
         let before = (self.delivery.position, self.delivery.step);
         let carried = self.delivery.carried.len();
-        let left = carried.saturating_sub(self.confirm(row, standing.id));
         // A text without writes is there to move the row.
-        let settled = carried == 0 || (self.delivery.position, self.delivery.step) > before;
-        if settled || newest && !stuck {
+        let settles = carried == 0 || (row.seq, row.step) > before;
+        if settles || newest && !stuck {
+            // First: who wakes for an outcome must not find the replica as it was before.
             self.recover();
         }
+        let left = carried.saturating_sub(self.confirm(row, standing.id));
         if !newest || left == 0 {
             return;
         }
