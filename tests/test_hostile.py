@@ -157,6 +157,18 @@ def test_nothing_that_gets_on_with_nothing_is_asked_in_a_loop(
         assert peer.client().value("SELECT count(*) FROM t") == 300
 
 
+def test_a_flood_of_interim_answers_does_not_hold_up_the_end() -> None:
+    """They keep the thread that delivers busy, its clock included."""
+    flood = endless(b"", b"x: y\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2_000)
+    with Hostile(flood) as server:
+        replicator = connect(server.url, request_timeout=20)
+        replicator.after_query(INSERT, (1,))
+        until(lambda: server.requests, "it floods")
+        began = time.monotonic()
+        assert not replicator.close(0.2)
+        assert time.monotonic() - began < 6
+
+
 BEYOND = {
     "seq + 1": saying(seq=lambda seq: seq + 1),
     "seq at SQLite's end": saying(seq=2**63 - 1),
