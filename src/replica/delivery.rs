@@ -360,9 +360,7 @@ impl Task {
             _ if self.unreadable.is_some() || self.delivery.stopped.is_some() => return,
             Proof::Unmoved => {
                 self.delivery.doubt = None;
-                if !stuck {
-                    self.recover();
-                }
+                self.answered(self.delivery.carried.is_empty() && !stuck, !stuck);
                 return self.nothing_ran(doubt);
             }
             Proof::Ran(at) => at,
@@ -375,10 +373,8 @@ impl Task {
         let carried = self.delivery.carried.len();
         // A text without writes is there to move the row.
         let settles = carried == 0 || (row.seq, row.step) > before;
-        if settles || newest && !stuck {
-            // First: who wakes for an outcome must not find the replica as it was before.
-            self.recover();
-        }
+        // First: who wakes for an outcome must not find the replica as it was before.
+        self.answered(settles, newest && !stuck);
         let left = carried.saturating_sub(self.confirm(row, standing.id));
         if !newest || left == 0 {
             return;
@@ -386,6 +382,16 @@ impl Task {
         match doubt {
             Doubt::Failed(reason) => self.settle_failed(reason),
             Doubt::Lost(reason) => self.suspect(left, reason),
+        }
+    }
+
+    /// Shortens the pause to the next try, as far as this one got somewhere: something was settled, or a smaller text comes
+    /// next.
+    fn answered(&mut self, settled: bool, smaller: bool) {
+        if settled {
+            self.recover();
+        } else if smaller {
+            self.backoff.ease();
         }
     }
 
