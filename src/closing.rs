@@ -32,15 +32,18 @@ impl Engine {
             let _ = commands.send(Command::Finish);
         }
         let Running { runtime, tasks } = running;
-        runtime.block_on(async {
-            let end = tokio::time::Instant::now() + FINISH;
+        let aborts: Vec<_> = tasks.iter().map(|task| task.abort_handle()).collect();
+        let (sender, ended) = std::sync::mpsc::channel::<()>();
+        runtime.spawn(async move {
             for task in tasks {
-                let abort = task.abort_handle();
-                if tokio::time::timeout_at(end, task).await.is_err() {
-                    abort.abort();
-                }
+                let _ = task.await;
             }
+            drop(sender);
         });
+        // Not by the runtime's clock: a replica that floods its thread would stop that, too.
+        if ended.recv_timeout(FINISH) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
         runtime.shutdown_background();
         self.leave_rest();
         flushed

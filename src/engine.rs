@@ -20,10 +20,11 @@ use crate::{
     journal::{self, Appended, Stopped, Work, Writer, replicas_in},
     outcome::wait,
     panics,
+    quoted::one_line,
     reason::Reason,
     replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
-    sql::{Plan, PlanCache, Rules, Skip},
+    sql::{Plan, PlanCache, Rules, Skip, without_values},
     wire::Client,
     write::{Body, Draft, Write},
 };
@@ -149,8 +150,10 @@ impl Engine {
         });
         for &skip in &plan.skipped {
             if new && skip.is_told() {
-                self.shared
-                    .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
+                self.shared.log(
+                    Level::Warning,
+                    format!("not replicated: {}: {}", skip.explanation(), self.shown(sql)),
+                );
             }
         }
         plan
@@ -176,9 +179,18 @@ impl Engine {
         let text = foldhash::fast::FixedState::with_seed(0).hash_one(sql);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < MAX_WARNED_TEXTS && warned.insert(text) {
-            let message = format!("replicas may differ: the statement {why}: {}", shorten(sql));
+            let message = format!("replicas may differ: the statement {why}: {}", self.shown(sql));
             self.shared.log(Level::Warning, message);
         }
+    }
+
+    /// A text for a log line: its beginning, on one line, without its values unless the user wants to see them.
+    pub fn shown(&self, sql: &str) -> String {
+        const SHOWN: usize = 120;
+        if self.shared.config.log_values {
+            return one_line(sql, SHOWN);
+        }
+        one_line(&without_values(sql, SHOWN), SHOWN)
     }
 
     /// The statements so far that may do something else on a replica.
@@ -346,16 +358,5 @@ fn save(shared: &Shared) -> Work {
         Work::Others
     } else {
         Work::None
-    }
-}
-
-/// A text for a log line: its beginning, on one line.
-#[expect(clippy::disallowed_methods, reason = "it is for people to read, not for SQLite")]
-fn shorten(sql: &str) -> String {
-    const SHOWN: usize = 120;
-    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
     }
 }

@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod panics;
 #[cfg(feature = "python")]
 mod python;
+pub mod quoted;
 pub mod reason;
 pub mod render;
 mod replay;

@@ -25,8 +25,11 @@ __all__ = [
     "__profile__",
     "__version__",
     "classify",
+    "escaped",
     "explain",
+    "quoted",
     "split_statements",
+    "without_values",
 ]
 
 _Kind: TypeAlias = Literal["read", "write", "ddl", "txn", "other", "unknown"]
@@ -37,6 +40,9 @@ _State: TypeAlias = Literal[
 def classify(sql: str) -> Classification: ...
 def explain(sql: str, *, tables: Iterable[str] | None = None, ddl: bool = False) -> Explanation: ...
 def split_statements(sql: str) -> list[str]: ...
+def quoted(text: str) -> str: ...
+def escaped(text: str) -> str: ...
+def without_values(sql: str) -> str: ...
 
 @final
 class Replica:
@@ -49,6 +55,7 @@ class Replica:
         tables: Iterable[str] | None = None,
         max_lag_writes: int | None = None,
         max_lag_bytes: int | None = None,
+        proxy: str | None = None,
     ) -> Self: ...
     @property
     def url(self) -> str: ...
@@ -81,6 +88,8 @@ class Replicator:
         retry_base: float = 0.05,
         retry_max: float = 5.0,
         origin: str | None = None,
+        proxy: str | None = None,
+        log_values: bool = False,
     ) -> Self: ...
     @property
     def origin(self) -> str: ...

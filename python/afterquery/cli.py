@@ -16,6 +16,7 @@ from afterquery import (
     StatementExplanation,
     __version__,
 )
+from afterquery._core import escaped
 
 TOKEN = "AFTERQUERY_TOKEN"
 READ_TOKEN = "AFTERQUERY_READ_TOKEN"
@@ -97,7 +98,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def explain(arguments: argparse.Namespace) -> int:
     found = afterquery.explain(arguments.sql, tables=arguments.table, ddl=arguments.ddl)
-    print("\n".join(explanation_lines(found)))
+    print(escaped("\n".join(explanation_lines(found))))
     return 0
 
 

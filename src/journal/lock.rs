@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     os::{
         fd::AsRawFd,
@@ -23,6 +23,7 @@ use std::{
     },
 };
 
+use super::private;
 use crate::fork;
 
 /// An owned lock file.
@@ -43,7 +44,7 @@ impl Lock {
         if held.contains(path) {
             return Ok(None);
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = private::open(path)?;
         if !try_lock(&file)? || !is_still_there(&file, path) {
             return Ok(None);
         }

@@ -13,6 +13,7 @@ use super::{
     body,
     cursor::{Cursor, State},
     letter::{DeadLetter, LetterKey},
+    private,
     queue::Pending,
     room::{LOG, Room},
 };
@@ -127,8 +128,8 @@ pub struct Found {
 impl Store {
     /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
     pub fn create(path: &Path, origin: Origin<'_>, durability: Durability, after: f64) -> Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let connection = connect(path, flags, durability)?;
+        private::create_file(path)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
         connection.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
         ))?;
@@ -187,7 +188,9 @@ impl Store {
         // While the disk failed, positions may have got into the file that the writes did not.
         let known = cursors.iter().flat_map(|cursor| {
             let position = Some(cursor.position).filter(|&position| position < NOTHING_MORE);
-            position.into_iter().chain(cursor.state.standing.map(|standing| standing.seq))
+            // What a replica says that was synced anew is no number of ours.
+            let standing = cursor.state.standing.filter(|_| !cursor.state.synced);
+            position.into_iter().chain(standing.map(|standing| standing.seq))
         });
         let last = known.fold(self.last()?, u64::max);
         Ok(Found { last, cursors, lag, gone })
@@ -659,6 +662,7 @@ fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Resu
 }
 
 fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
+    private::narrow(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     // A user who looks into the file with another tool may hold a lock for a moment.
     connection.busy_timeout(Duration::from_secs(5))?;

@@ -14,6 +14,7 @@ mod memory;
 mod params;
 mod replication;
 mod replicator;
+mod shown;
 mod transaction;
 mod values;
 mod views;
@@ -28,6 +29,7 @@ mod _core {
         config::Replica,
         replication::Replication,
         replicator::Replicator,
+        shown::{escaped, quoted, without_values},
         transaction::Transaction,
         views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
     };

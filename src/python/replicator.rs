@@ -19,7 +19,7 @@ use pyo3::{
 use super::{
     border::{beside, entry},
     bridge,
-    config::{Defaults, replica_config, seconds, table_names},
+    config::{Defaults, Token, replica_config, seconds, table_names},
     determinism::{Before, frozen},
     given::{Call, Given, text_of},
     live::Live,
@@ -37,6 +37,7 @@ use crate::{
     outcome,
     render::draft,
     shared::Level,
+    wire::Proxy,
     write::{Draft, Write},
 };
 
@@ -196,13 +197,13 @@ impl Replicator {
         journal=None, durability="async", max_journal_bytes=4_294_967_296,
         max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=None, max_lag_bytes=None,
         max_dead_letters=None, connect_timeout=5.0, request_timeout=30.0, retry_base=0.05, retry_max=5.0,
-        origin=None,
+        origin=None, proxy=None, log_values=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a setting with a default")]
     fn new(
         py: Python<'_>,
         replicas: &Bound<'_, PyAny>,
-        auth_token: Option<String>,
+        auth_token: Option<Token>,
         tables: Option<&Bound<'_, PyAny>>,
         ddl: bool,
         on_reject: &str,
@@ -220,6 +221,8 @@ impl Replicator {
         retry_base: f64,
         retry_max: f64,
         origin: Option<String>,
+        proxy: Option<&str>,
+        log_values: bool,
     ) -> PyResult<Self> {
         entry("new", || {
             if replicas.is_instance_of::<PyString>() {
@@ -230,7 +233,8 @@ impl Replicator {
             let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
             let limits = DefaultLimits::of(journal.is_some());
             let defaults = Defaults {
-                auth_token,
+                auth_token: auth_token.map(|Token(token)| token),
+                proxy: proxy.map(Proxy::new).transpose()?.unwrap_or_default(),
                 tables: tables.map(table_names).transpose()?,
                 max_lag: Pending {
                     writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
@@ -266,6 +270,7 @@ impl Replicator {
                 request_timeout: seconds("request_timeout", request_timeout)?,
                 retry_base: seconds("retry_base", retry_base)?,
                 retry_max: seconds("retry_max", retry_max)?,
+                log_values,
             };
             let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
             // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.

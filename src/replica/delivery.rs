@@ -5,6 +5,7 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
+    proof::{Proof, Sent, prove},
     status::Activity,
     task::{TOUCH, Task},
 };
@@ -77,6 +78,14 @@ pub(super) enum Doubt {
     Lost(Reason),
     /// A statement of it failed for good.
     Failed(Reason),
+}
+
+impl Doubt {
+    /// Whether a smaller text would hardly fare better: the head did not find the row as it expects it, or the set-up is at
+    /// fault.
+    fn is_stubborn(&self) -> bool {
+        matches!(self, Self::Lost(reason) if reason.code == ReasonCode::Guard || reason.code.is_setup())
+    }
 }
 
 impl Default for Delivery {
@@ -174,7 +183,7 @@ impl Task {
         match self.ask(&handshake(&self.source.origin, self.source.is_durable())).await {
             Verdict::Delivered(rows) => match (rows.as_slice(), self.delivery.standing) {
                 // Before anything was sent the row is as it was made; unless it is, somebody else writes as this origin.
-                ([row], None) if row.id != 0 && (self.delivery.synced || row.is_new()) => {
+                ([row], None) if row.is_sound() && (self.delivery.synced || row.is_new()) => {
                     self.delivery.standing = Some(row.standing(row.id));
                     self.delivery.greeted = Some(Instant::now());
                     self.recover();
@@ -183,13 +192,13 @@ impl Task {
                     self.delivery.greeted = Some(Instant::now());
                     self.recover();
                 }
-                ([row], Some(_)) if row.id != 0 => {
+                ([row], Some(_)) if row.is_sound() => {
                     // Perhaps a text of ours ran late: what a dead process had sent, say.
                     let late = Reason::new(ReasonCode::Connection, "an earlier request was still under way");
                     self.delivery.doubt.get_or_insert(Doubt::Lost(late));
                     self.compare(row);
                 }
-                ([row], None) if row.id != 0 => self.stop(Activity::Diverged, foreign_row()),
+                ([row], None) if row.is_sound() => self.stop(Activity::Diverged, foreign_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => self.pause(after, reason).await,
@@ -273,7 +282,7 @@ impl Task {
     }
 
     async fn send(&mut self, batch: Batch, standing: Standing) {
-        let Batch { sql, writes, chain, joined, .. } = batch;
+        let Batch { sql, writes, chain, joined, end, .. } = batch;
         let last = writes.last().map_or(self.delivery.position, |write| write.seq);
         self.delivery.sends.push(last);
         self.delivery.issued.push(Issued { chain, last });
@@ -291,13 +300,16 @@ impl Task {
             Some(Doubt::Lost(Reason::new(ReasonCode::Connection, "the request was not finished")));
         match self.ask(&sql).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
-                [row] if row.chain == chain => {
+                [row] if row.chain == chain && (row.seq, row.step) == end => {
                     // First: who wakes for an outcome must not find the replica as it was before.
                     self.recover();
                     self.confirm(row, standing.id);
                     self.delivery.width = (self.delivery.width * 2).min(MAX_BATCH_WRITES);
                 }
-                _ => self.pause(None, not_our_row()).await,
+                _ => {
+                    self.delivery.doubt = Some(Doubt::Lost(not_our_row()));
+                    self.pause(None, not_our_row()).await;
+                }
             },
             Verdict::Retry { after, reason } => {
                 if reason.code == ReasonCode::Guard {
@@ -321,7 +333,7 @@ impl Task {
     async fn inspect(&mut self) {
         match self.ask(&inspect(&self.source.origin)).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
-                [row] if row.id != 0 => self.compare(row),
+                [row] if row.is_sound() => self.compare(row),
                 [] => self.stop(Activity::Diverged, missing_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
@@ -338,31 +350,31 @@ impl Task {
         let (Some(mut standing), Some(doubt)) = (self.delivery.standing, self.delivery.doubt.clone()) else {
             return;
         };
-        // What cannot be made smaller and fails again is tried ever more rarely.
-        let stuck = matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
+        // What fails again and cannot be made smaller is tried ever more rarely, unless something was settled.
+        let stuck = doubt.is_stubborn() || matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
         if row.is_new() && standing.is_new() {
             // The replica was set up anew, or tidied up, before it got anything from us.
             standing = *self.delivery.standing.insert(row.standing(row.id));
         }
-        if row.standing(row.id) == standing {
-            self.delivery.doubt = None;
-            if !stuck {
-                self.recover();
+        let at = match self.prove(row, standing) {
+            _ if self.unreadable.is_some() || self.delivery.stopped.is_some() => return,
+            Proof::Unmoved => {
+                self.delivery.doubt = None;
+                self.answered(self.delivery.carried.is_empty() && !stuck, !stuck);
+                return self.nothing_ran(doubt);
             }
-            return self.nothing_ran(doubt);
-        }
-        let Some(at) = self.delivery.issued.iter().position(|issued| issued.chain == row.chain) else {
-            return self.stop(Activity::Diverged, foreign_row());
+            Proof::Ran(at) => at,
+            Proof::Foreign => return self.stop(Activity::Diverged, foreign_row()),
+            Proof::Impossible => return self.stop(Activity::Diverged, impossible_row()),
         };
         // An older text that ran late says nothing about what the newest one was answered.
         let newest = at + 1 == self.delivery.issued.len();
-        // A text without writes is there to move the row.
-        let moved = self.delivery.carried.is_empty()
-            || (row.seq, row.step) != (self.delivery.position, self.delivery.step);
-        if !stuck || moved {
-            self.recover();
-        }
+        let before = (self.delivery.position, self.delivery.step);
         let carried = self.delivery.carried.len();
+        // A text without writes is there to move the row.
+        let settles = carried == 0 || (row.seq, row.step) > before;
+        // First: who wakes for an outcome must not find the replica as it was before.
+        self.answered(settles, newest && !stuck);
         let left = carried.saturating_sub(self.confirm(row, standing.id));
         if !newest || left == 0 {
             return;
@@ -371,6 +383,35 @@ impl Task {
             Doubt::Failed(reason) => self.settle_failed(reason),
             Doubt::Lost(reason) => self.suspect(left, reason),
         }
+    }
+
+    /// Shortens the pause to the next try, as far as this one got somewhere: something was settled, or a smaller text comes
+    /// next.
+    fn answered(&mut self, settled: bool, smaller: bool) {
+        if settled {
+            self.recover();
+        } else if smaller {
+            self.backoff.ease();
+        }
+    }
+
+    /// What the row proves. Where the journal cannot be read, that is noted, and the proof worth nothing.
+    fn prove(&mut self, row: &Row, standing: Standing) -> Proof {
+        let Delivery { position, step, .. } = self.delivery;
+        let issued = self.delivery.issued.clone();
+        prove(row, &Sent { standing, position, step, issued: &issued }, |seq| self.parts(seq))
+    }
+
+    /// How many statements for this replica the first open write after number `seq` has.
+    fn parts(&mut self, seq: u64) -> u64 {
+        let (replica, mut parts) = (self.replica, 0);
+        self.read(|write| {
+            if write.seq > seq {
+                parts = write.statements_for(replica).count() as u64;
+            }
+            write.seq <= seq
+        });
+        parts
     }
 
     /// What is left of the newest text begins with the write that failed, unless others were joined with it: then these
@@ -423,6 +464,14 @@ fn missing_row() -> Reason {
     Reason::new(
         ReasonCode::Diverged,
         "the replica's watermark is gone: the replica was reset or swapped; sync it anew, then resume it",
+    )
+}
+
+fn impossible_row() -> Reason {
+    Reason::new(
+        ReasonCode::Diverged,
+        "the replica's watermark says what nothing that was sent can have made of it: somebody changed it, or the replica \
+         cannot be trusted; find out, sync it anew, then resume it",
     )
 }
 

@@ -32,7 +32,7 @@ impl Task {
             // The doubt stays, and the row is read again once the journal can be.
             return 0;
         }
-        let known = Changed::read(&row.changes).map(Some).chain(std::iter::repeat(None));
+        let known = Changed::read_of(&row.changes, applied.len()).map(Some).chain(std::iter::repeat(None));
         let now = Moment::now();
         let mut outcomes = Vec::with_capacity(applied.len());
         let mut rest = applied.into_iter();
@@ -52,7 +52,8 @@ impl Task {
         let open = outcomes.iter().filter(|(write, _)| write.is_open_for(self.replica)).count();
         Status::count(&self.status().fulfilled, open as u64);
         self.delivery.standing = Some(row.standing(id));
-        self.delivery.step = row.step;
+        // Where a write was given up meanwhile, it is a step of that one.
+        self.delivery.step = if row.seq < self.delivery.position { 0 } else { row.step };
         panics::point("confirm");
         // A text that ran to its end has removed what was staged for it.
         let ended = self.delivery.issued.iter().any(|text| text.chain == row.chain && text.last == row.seq);

@@ -317,7 +317,8 @@ impl Task {
             Ok((status, retry_after, body)) => Ok((*status, retry_after.as_deref(), body.as_slice())),
             Err(error) => Err(error),
         };
-        judge(answer, std::time::SystemTime::now())
+        let hidden = (!self.shared.config.log_values).then_some(sql);
+        judge(answer, hidden, std::time::SystemTime::now())
     }
 
     /// Notes a failure and waits.

@@ -25,6 +25,7 @@ mod statement;
 mod template;
 mod text;
 mod token;
+mod values;
 mod words;
 
 pub use cache::{MAX_CACHED_TEXT_BYTES, PlanCache};
@@ -36,3 +37,4 @@ pub use one_row::row_start;
 pub use plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip};
 pub use rows::{RowError, RowStatement, rows_statement};
 pub use template::{Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE};
+pub use values::{hide_values, without_values};

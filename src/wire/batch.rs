@@ -47,6 +47,8 @@ pub struct Batch {
     pub large: Vec<LargeValue>,
     /// For each statement that joins the rows of several, the numbers of the writes in it.
     pub joined: Vec<RangeInclusive<u64>>,
+    /// What the row says once all of it has run: `seq` and `step`.
+    pub end: (u64, u64),
 }
 
 /// Which INSERTs may be sent as one.
@@ -286,6 +288,11 @@ impl BatchBuilder {
 
     /// The text, with a head that expects `standing` and counts everything up to `position` as done.
     pub fn build(mut self, origin: &str, standing: Standing, position: u64, max_bytes: usize) -> Batch {
+        let end = match self.mark {
+            Some(Mark { seq, ends: true, .. }) => (seq, 0),
+            Some(Mark { step, .. }) => (position, step),
+            None => (position, self.step),
+        };
         self.push_mark();
         let chain = new_chain();
         let Standing { id, seq, step, chain: expected } = standing;
@@ -321,7 +328,7 @@ impl BatchBuilder {
         // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
         // what `changes()` says.
         let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
-        Batch { sql, writes: self.writes, chain, large: self.large, joined: self.joined }
+        Batch { sql, writes: self.writes, chain, large: self.large, joined: self.joined, end }
     }
 }
 

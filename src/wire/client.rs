@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
 use super::verdict::TransportError;
-use crate::error::Error;
+use crate::{
+    error::Error,
+    quoted::{acts, one_line},
+};
 
 /// Idle connections are dropped before StarbaseDB drops them: it does so after 5 seconds, and a request on a
 /// connection that is just being closed fails without telling whether it arrived.
@@ -22,6 +25,7 @@ pub struct Endpoint {
     pub base: Arc<str>,
     url: reqwest::Url,
     authorization: Option<HeaderValue>,
+    proxy: Proxy,
 }
 
 impl Endpoint {
@@ -29,6 +33,9 @@ impl Endpoint {
     pub fn new(base: &str, token: Option<&str>) -> Result<Self, Error> {
         let shown = redact(base);
         let invalid = |problem: &str| Error::InvalidUrl { url: shown.clone(), problem: problem.into() };
+        if base.chars().any(acts) {
+            return Err(invalid("it holds a control character"));
+        }
         let mut url = reqwest::Url::parse(base)
             .map_err(|error| invalid(&format!("{error}; write for example https://eu.example.com")))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -46,7 +53,14 @@ impl Endpoint {
         let path = format!("{}/query", url.path().trim_end_matches('/'));
         url.set_path(&path);
         let authorization = token.map(bearer).transpose()?;
-        Ok(Self { base: base.trim_end_matches('/').into(), url, authorization })
+        Ok(Self { base: base.trim_end_matches('/').into(), url, authorization, proxy: Proxy::None })
+    }
+}
+
+impl Endpoint {
+    /// The same behind a proxy.
+    pub fn behind(self, proxy: Proxy) -> Self {
+        Self { proxy, ..self }
     }
 }
 
@@ -62,11 +76,58 @@ fn bearer(token: &str) -> Result<HeaderValue, Error> {
     Ok(header)
 }
 
-/// The address without user and password, for messages.
+/// The address for messages: without a user, a password, and whatever follows `?` or `#`, where tokens are put.
 fn redact(base: &str) -> String {
-    match (base.find("://"), base.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://…{}", &base[..scheme], &base[at..]),
-        _ => base.to_owned(),
+    const SHOWN: usize = 200;
+    let (shown, hidden) = match base.find(['?', '#']) {
+        Some(at) => (&base[..at], "?…"),
+        None => (base, ""),
+    };
+    let shown = match (shown.find("://"), shown.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://…{}", &shown[..scheme], &shown[at..]),
+        (None, Some(at)) => format!("…{}", &shown[at..]),
+        _ => shown.to_owned(),
+    };
+    one_line(&(shown + hidden), SHOWN)
+}
+
+/// Which proxy stands between us and a replica.
+#[derive(Clone, Default)]
+pub enum Proxy {
+    /// None, whatever the environment says: an `http://` replica's token would be shown to it.
+    #[default]
+    None,
+    /// The one that the environment or the system names for the address, if any.
+    Environment,
+    /// This one.
+    At(Arc<reqwest::Url>),
+}
+
+impl Proxy {
+    /// Reads a setting: `"env"`, or the proxy's address, which may hold a user and a password.
+    pub fn new(setting: &str) -> Result<Self, Error> {
+        if setting == "env" {
+            return Ok(Self::Environment);
+        }
+        let invalid =
+            |problem: String| Error::InvalidOption { option: "proxy", value: redact(setting), problem };
+        let url = reqwest::Url::parse(setting).map_err(|error| {
+            invalid(format!("{error}; write for example http://proxy.example.com:3128, or \"env\""))
+        })?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+            return Err(invalid("it must be an http or https address with a host, or \"env\"".into()));
+        }
+        Ok(Self::At(Arc::new(url)))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Environment => f.write_str("Environment"),
+            Self::At(url) => write!(f, "At({})", redact(url.as_str())),
+        }
     }
 }
 
@@ -92,7 +153,13 @@ impl Client {
     ) -> Result<Self, Error> {
         // Fails when the process has a provider already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let builder = match &endpoint.proxy {
+            Proxy::None => reqwest::Client::builder().no_proxy(),
+            Proxy::Environment => reqwest::Client::builder(),
+            Proxy::At(url) => reqwest::Client::builder()
+                .proxy(reqwest::Proxy::all(url.as_str()).map_err(|error| Error::Start(describe(&error)))?),
+        };
+        let http = builder
             .connect_timeout(connect_timeout)
             .timeout(request_timeout)
             .pool_idle_timeout(POOL_IDLE)
@@ -167,7 +234,8 @@ mod tests {
             ("https://eu.example.com/?a=1", "without /query"),
         ] {
             let error = Endpoint::new(url, None).unwrap_err().to_string();
-            assert!(error.contains(word) && error.contains(url), "{error}");
+            assert!(error.contains(word), "{error}");
+            assert!(error.contains(url.split('?').next().unwrap()), "{error}");
         }
         assert_eq!(Endpoint::new("http://h:1/base/", None).unwrap().url.as_str(), "http://h:1/base/query");
     }
@@ -176,6 +244,22 @@ mod tests {
     fn secrets_are_in_no_message() {
         let error = Endpoint::new("https://me:s3cret@eu.example.com", None).unwrap_err().to_string();
         assert!(error.contains("auth_token") && !error.contains("s3cret"), "{error}");
+        for url in [
+            "https://eu.example.com/?token=s3cret",
+            "https://eu.example.com/#s3cret",
+            "https://s3cret@eu.example.com",
+            "http://u:s3cret@[::1",
+            "u:s3cret@host",
+            "http://a?b@s3cret",
+        ] {
+            let error = Endpoint::new(url, None).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+            let error = Proxy::new(url);
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+        assert!(!format!("{:?}", Proxy::new("http://me:s3cret@proxy:3128").unwrap()).contains("s3cret"));
+        let error = Endpoint::new("http://h/\n", None).unwrap_err().to_string();
+        assert!(error.contains("control character") && !error.contains('\n'), "{error}");
         let error = Endpoint::new("https://eu.example.com", Some("s3cret\n")).unwrap_err().to_string();
         assert!(!error.contains("s3cret"), "{error}");
         let endpoint = Endpoint::new("https://eu.example.com", Some("s3cret")).unwrap();

@@ -7,7 +7,7 @@ mod verdict;
 mod watermark;
 
 pub use batch::{Batch, BatchBuilder, Join};
-pub use client::{Client, Endpoint};
+pub use client::{Client, Endpoint, Proxy};
 pub use reply::{Answer, Changed, Row};
 pub use verdict::{TransportError, Verdict, judge};
 pub use watermark::{Standing, drop_large, forget, handshake, inspect, retire, stage_large};

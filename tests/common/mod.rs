@@ -273,6 +273,7 @@ pub fn config(servers: &[Server]) -> Config {
         request_timeout: Duration::from_secs(5),
         retry_base: Duration::from_micros(10),
         retry_max: Duration::from_micros(200),
+        log_values: false,
     }
 }
 

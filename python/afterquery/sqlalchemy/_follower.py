@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
+from afterquery._core import without_values
 from afterquery._order import file_key, order_for
 from afterquery.sqlalchemy._text import savepoint
 
@@ -170,7 +171,8 @@ class Follower:
                 changes = statement.rows.changes
             unknown = changes is None and statement.many and not done
             if self.driver.total_changes != changes or unknown:
-                self._guard.missed("a statement that failed left changes: %s", statement.sql)
+                shown = without_values(statement.sql)
+                self._guard.missed("a statement that failed left changes: %s", shown)
 
     def _follow(self, statement: Statement) -> None:
         """What a statement that succeeded means for the transaction."""
