@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -17,11 +18,28 @@ class DisconnectedError(Exception):
     """The sender went away before its request was whole."""
 
 
-async def read(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
-    """The whole body, or a `RequestError` as soon as it is known to exceed `limit` bytes."""
+async def read(
+    receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int, seconds: float
+) -> bytes:
+    """The whole body; a `RequestError` as soon as it exceeds `limit` bytes, or `seconds`."""
     length = next((value for name, value in headers if name.lower() == b"content-length"), b"")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
+    try:
+        return await asyncio.wait_for(_read(receive, limit), seconds)
+    except asyncio.TimeoutError:
+        raise RequestError(
+            408, f"The body took more than {seconds} s to come.", limit="max_body_seconds"
+        ) from None
+
+
+async def gone(receive: Receive) -> None:
+    """Return when the sender of a whole body is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     more = True
@@ -39,4 +57,4 @@ async def read(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: 
 
 
 def _too_large(limit: int) -> RequestError:
-    return RequestError(413, f"The body is larger than {limit} bytes.")
+    return RequestError(413, f"The body is larger than {limit} bytes.", limit="max_body_bytes")

@@ -38,6 +38,8 @@ class Guard:
         """A statement of the text wanted to begin or end a transaction."""
         self.changed_settings = False
         """A statement of the text changed a setting of the connection."""
+        self.alters = False
+        """A statement is an ALTER TABLE; who wants to know sets it to False before."""
         self._own = True
         self._text = ""
         self._tables: set[str | None] = set()
@@ -105,6 +107,7 @@ class Guard:
         return form.accepts(value)
 
     def _alter(self, _database: str | None, _table: str | None) -> bool:
+        self.alters = True
         # SQLite tells the table's name as it is, not as it will be.
         return "_cf_" not in self._text.lower()
 

@@ -50,8 +50,3 @@ def to_json(value: object) -> object:
             return None
         return int(value) if value.is_integer() and abs(value) < _EXACT else value
     return {}
-
-
-def text(value: bytes) -> str:
-    """A TEXT value; what is no UTF-8 is replaced, as in JavaScript."""
-    return value.decode("utf-8", "replace")
