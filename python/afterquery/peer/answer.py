@@ -13,8 +13,17 @@ _JSON = (b"content-type", b"application/json")
 _RETRY_SOON = (b"retry-after", b"1")
 
 
-async def send(send: Send, status: int, content: bytes, seconds: float | None = None) -> None:
-    """Send an answer of this status; one that takes longer than `seconds` ends in the middle."""
+async def send_in_time(send: Send, content: bytes, seconds: float) -> None:
+    """Send a result; one that takes longer than `seconds` ends in the middle."""
+    try:
+        await asyncio.wait_for(send_all(send, 200, content), seconds)
+    except asyncio.TimeoutError:
+        # The server around closes the connection of an answer that is not whole.
+        raise DisconnectedError from None
+
+
+async def send_all(send: Send, status: int, content: bytes) -> None:
+    """Send an answer of this status."""
     headers = [_JSON, (b"content-length", str(len(content)).encode())]
     if status == 503:
         headers.append(_RETRY_SOON)
@@ -22,14 +31,6 @@ async def send(send: Send, status: int, content: bytes, seconds: float | None = 
     if len(content) <= PART_BYTES:
         await send({"type": "http.response.body", "body": content})
         return
-    try:
-        await asyncio.wait_for(_parts(send, content), seconds)
-    except asyncio.TimeoutError:
-        # The server around closes the connection of an answer that is not whole.
-        raise DisconnectedError from None
-
-
-async def _parts(send: Send, content: bytes) -> None:
     for at in range(0, len(content), PART_BYTES):
         part = content[at : at + PART_BYTES]
         await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -108,6 +108,10 @@ class Peer:
         """How often each limit was met, by its name; a limit that never was is not in it."""
         return self._tally.counts()
 
+    def cut_reads(self) -> None:
+        """End the reads that are under way; their senders are told to try again."""
+        self._database.cut_reads()
+
     def met(self, limit: str) -> None:
         """Count a limit that the server around this application has met."""
         self._tally.bit(limit)
@@ -133,10 +137,10 @@ class Peer:
         except RequestError as error:
             if error.limit is not None:
                 self._tally.bit(error.limit)
-            await answer.send(send, error.status, protocol.failure(error.message))
+            await answer.send_all(send, error.status, protocol.failure(error.message))
         except Exception:
             _log.exception("a request failed")
-            await answer.send(send, 500, protocol.failure("internal error"))
+            await answer.send_all(send, 500, protocol.failure("internal error"))
 
     def _role(self, scope: body.Scope) -> Role:
         role = self._tokens.role(scope["headers"])
@@ -151,7 +155,8 @@ class Peer:
         name = "max_writes" if role is Role.ADMIN else "max_reads"
         most: int = getattr(self.limits, name)
         if self._under_way[role] >= most:
-            raise RequestError(503, f"{name} ({most}) requests are under way", limit=name)
+            message = f"too many requests: {name} ({most}) are under way"
+            raise RequestError(503, message, limit=name)
         self._under_way[role] += 1
         try:
             yield
@@ -227,9 +232,9 @@ class Peer:
             job.abandon()
 
     async def _sent(self, send: body.Send, result: bytes, role: Role) -> None:
-        """Send an answer, however long its receiver takes."""
-        if len(result) <= answer.PART_BYTES or role is Role.ADMIN:
-            await answer.send(send, 200, result, self.limits.max_send_seconds)
+        """Send a result, and count it against its role while its receiver takes it."""
+        if role is Role.ADMIN:
+            await answer.send_all(send, 200, result)
             return
         if self._unsent + len(result) > self.limits.max_unsent_bytes:
             most = self.limits.max_unsent_bytes
@@ -240,7 +245,7 @@ class Peer:
             )
         self._unsent += len(result)
         try:
-            await answer.send(send, 200, result, self.limits.max_send_seconds)
+            await answer.send_in_time(send, result, self.limits.max_send_seconds)
         finally:
             self._unsent -= len(result)
 

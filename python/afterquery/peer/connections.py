@@ -32,6 +32,7 @@ class Guests:
     def __init__(self, limits: Limits, met: Callable[[str], None]) -> None:
         self._most = min(limits.max_connections, _room())
         self._head_seconds = limits.max_head_seconds
+        self._send_seconds = limits.max_send_seconds
         self._met = met
         self._all: set[Guest] = set()
 
@@ -52,17 +53,18 @@ class Guests:
         self._all.discard(guest)
 
     def sweep(self) -> None:
-        """End those that have been asking, or closing, for too long."""
+        """End those that have been asking, or not taking their answer, for too long."""
         now = asyncio.get_running_loop().time()
         for guest in list(self._all):
-            if guest.transport.is_closing():
-                late = guest.closing_since(now) > self._head_seconds
-            else:
-                late = guest.asks_since is not None and now - guest.asks_since > self._head_seconds
-            if late:
-                self._met("max_head_seconds")
-                self._all.discard(guest)
-                guest.transport.abort()
+            if guest.asks_since is not None and now - guest.asks_since > self._head_seconds:
+                self._end(guest, "max_head_seconds")
+            elif guest.stuck_for(now) > self._send_seconds:
+                self._end(guest, "max_send_seconds")
+
+    def _end(self, guest: Guest, limit: str) -> None:
+        self._met(limit)
+        self._all.discard(guest)
+        guest.transport.abort()
 
 
 class Guest(_Base):  # type: ignore[misc]
@@ -76,7 +78,7 @@ class Guest(_Base):  # type: ignore[misc]
     asks_since: float | None = None
     """Since when a request has been coming whose head is not whole; None while none is."""
     _came: float = 0.0
-    _closing: float | None = None
+    _stuck_since: float | None = None
 
     @property
     def role(self) -> int:
@@ -87,11 +89,14 @@ class Guest(_Base):  # type: ignore[misc]
         """The least goes first: of those with the lowest role the oldest."""
         return self.role, self._came
 
-    def closing_since(self, now: float) -> float:
-        """How long it has been closing, in seconds."""
-        if self._closing is None:
-            self._closing = now
-        return now - self._closing
+    def stuck_for(self, now: float) -> float:
+        """For how many seconds something has waited to be taken."""
+        if not self.transport.get_write_buffer_size():
+            self._stuck_since = None
+            return 0.0
+        if self._stuck_since is None:
+            self._stuck_since = now
+        return now - self._stuck_since
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """See `asyncio.Protocol`."""

@@ -55,20 +55,18 @@ class Database:
         limits: Limits,
         synchronous: connect.Synchronous,
         tally: Tally,
-        secrets: tuple[str, ...] = (),
     ) -> None:
         reading = Reading(
             path,
             max_sql_bytes=rules.max_sql_bytes,
             max_memory_bytes=limits.max_read_memory_bytes,
             max_result_bytes=limits.max_result_bytes,
-            secrets=secrets,
         )
         self._path = path
         self._file = Opened(
             path,
             lambda: connect.writer(path, synchronous, limits.max_value_bytes),
-            self._cut_readers,
+            self.cut_reads,
         )
 
         def reader() -> Reader:
@@ -77,7 +75,7 @@ class Database:
         self._writes = Lane(
             "afterquery-peer-write",
             1,
-            lambda: Writer(self._file, path, rules, limits.max_wal_bytes, tally, self._cut_readers),
+            lambda: Writer(self._file, path, rules, limits.max_wal_bytes, tally, self.cut_reads),
         )
         self._own_reads = Lane("afterquery-peer-own", ADMIN_READERS, reader)
         self._reads = Lane("afterquery-peer-read", limits.readers, reader)
@@ -106,7 +104,8 @@ class Database:
             if not lane.close(now + min(most, seconds)):
                 _log.error("a text hangs in one call, and ends with the process")
 
-    def _cut_readers(self) -> None:
+    def cut_reads(self) -> None:
+        """End the reads that are under way."""
         for runner in (*self._reads.runners(), *self._own_reads.runners()):
             runner.cut()
 
@@ -133,14 +132,14 @@ class Writer:
         rules: Rules,
         max_wal_bytes: int,
         tally: Tally,
-        cut_readers: Callable[[], None],
+        cut_reads: Callable[[], None],
     ) -> None:
         self._file = file
         self._path = path
         self._rules = rules
         self._max_wal_bytes = max_wal_bytes
         self._tally = tally
-        self._cut_readers = cut_readers
+        self._cut_reads = cut_reads
         self._opened: Session | None = None
         self._ended = threading.Event()
         self._trimmed = -TRIM_SECONDS
@@ -195,7 +194,7 @@ class Writer:
             return
         self._trimmed = now
         self._tally.bit("max_wal_bytes")
-        self._cut_readers()
+        self._cut_reads()
         try:
             connection.execute("PRAGMA busy_timeout = 200")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -52,8 +52,8 @@ def _identity(path: str) -> tuple[int, int] | None:
 class Opened:
     """The connection that writes, and the files that it has open. One thread at a time.
 
-    `connect` opens what is at the path; `alone` is called when nothing else of the peer may have the
-    file open.
+    `connect` opens what is at the path; `alone` is called when nothing else of the peer may have
+    the file open.
     """
 
     def __init__(

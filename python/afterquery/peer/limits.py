@@ -32,7 +32,8 @@ class Limits:
     - `max_reads`, `max_writes`: how many requests of the client token, and of the admin token, may
       be on their way at the same time, with those that wait for their turn or their receiver.
     - `max_unsent_bytes`: how much of large answers may wait for receivers with the client token.
-    - `max_body_seconds`, `max_send_seconds`: how long a body may take to come, an answer to go.
+    - `max_body_seconds`, `max_send_seconds`: how long a body may take to come, and an answer to go
+      to a receiver with the client token.
     - `max_wal_bytes`: at this size of the write-ahead log readers are cut off, so that it can begin
       anew.
     - `readers`: how many requests of the client token are read at the same time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from afterquery.peer.app import Peer
 from afterquery.peer.auth import Tokens
 from afterquery.peer.connect import Synchronous
 from afterquery.peer.connections import BACKLOG, Guests, watched
+from afterquery.peer.database import READS_END_SECONDS
 from afterquery.peer.limits import Limits
 
 if TYPE_CHECKING:
@@ -76,6 +78,12 @@ def _server(app: Peer) -> uvicorn.Server:
             if counter % _TICKS == 0:
                 guests.sweep()
             return await super().on_tick(counter)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            loop = asyncio.get_running_loop()
+            cut = loop.call_later(READS_END_SECONDS, app.cut_reads)
+            await super().shutdown(sockets)
+            cut.cancel()
 
     guests = Guests(app.limits, app.met)
     config = uvicorn.Config(
