@@ -349,6 +349,8 @@ def test_a_process_that_reads_and_dies_is_replaced(make: Make) -> None:
     assert query(peer, "SELECT 1 AS a", CLIENT_TOKEN).status == 200
     for runner in peer._database._reads.runners():
         runner.cut()
+        if runner._process is not None:
+            runner._process.wait()
     assert query(peer, "SELECT 1 AS a", CLIENT_TOKEN).result == [{"a": 1}]
 
 

@@ -17,6 +17,7 @@ from afterquery.peer.database import Database
 from afterquery.peer.errors import RequestError
 from afterquery.peer.limits import Limits, Tally
 from afterquery.peer.process import interrupted
+from afterquery.peer.sender import Sender
 
 _log = logging.getLogger("afterquery.peer")
 
@@ -108,9 +109,9 @@ class Peer:
         """How often each limit was met, by its name; a limit that never was is not in it."""
         return self._tally.counts()
 
-    def cut_reads(self) -> None:
-        """End the reads that are under way; their senders are told to try again."""
-        self._database.cut_reads()
+    def end_reads(self) -> None:
+        """Finish the reads that are under way, for a second, and end the others."""
+        self._database.end_reads()
 
     def met(self, limit: str) -> None:
         """Count a limit that the server around this application has met."""
@@ -172,11 +173,7 @@ class Peer:
         if b"application/json" not in kind:
             raise RequestError(400, "Content-Type must be application/json.")
         request = await self._request(receive, headers, role)
-        gone = asyncio.ensure_future(body.gone(receive))
-        try:
-            results = await self._results(request, form, role, gone)
-        finally:
-            gone.cancel()
+        results = await self._results(request, form, role, Sender(receive))
         return protocol.answer(results, is_transaction=request.is_transaction)
 
     async def _request(
@@ -195,9 +192,9 @@ class Peer:
         request: protocol.Request,
         form: protocol.Form,
         role: Role,
-        gone: asyncio.Future[None],
+        sender: Sender,
     ) -> list[bytes]:
-        """What each text of the request results in; `gone` is done when its sender is gone."""
+        """What each text of the request results in, as long as its sender is there."""
         results: list[bytes] = []
         room = self.limits.max_result_bytes
         began = time.monotonic()
@@ -210,17 +207,17 @@ class Peer:
                 if seconds <= 0:
                     raise interrupted("max_read_seconds")
             text = Text(query, form, seconds, room)
-            results.append(await self._run(text, role, gone))
+            results.append(await self._run(text, role, sender))
             room -= len(results[-1])
         return results
 
-    async def _run(self, text: Text, role: Role, gone: asyncio.Future[None]) -> bytes:
+    async def _run(self, text: Text, role: Role, sender: Sender) -> bytes:
         job = self._database.submit(text, role)
         done = asyncio.wrap_future(job.future)
         try:
-            await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not done.done():
-                raise body.DisconnectedError
+            await sender.wait_for(done)
+            if done.cancelled():
+                raise interrupted()
             return done.result()
         except RequestError as error:
             if error.limit == "max_seconds" and role is Role.CLIENT:

@@ -33,12 +33,6 @@ async def read(
         ) from None
 
 
-async def gone(receive: Receive) -> None:
-    """Return when the sender of a whole body is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _read(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0

@@ -94,15 +94,17 @@ class Database:
 
         Submitting again opens it again.
         """
-        now = time.monotonic()
-        # A read can be tried again. The writer goes last: it folds the log into the file.
-        for lane, most in (
-            (self._reads, READS_END_SECONDS),
-            (self._own_reads, READS_END_SECONDS),
-            (self._writes, seconds),
-        ):
-            if not lane.close(now + min(most, seconds)):
-                _log.error("a text hangs in one call, and ends with the process")
+        deadline = time.monotonic() + seconds
+        # The writer goes last: it folds the log into the file.
+        self.end_reads(seconds)
+        if not self._writes.close(deadline):
+            _log.error("a text hangs in one call, and ends with the process")
+
+    def end_reads(self, seconds: float = READS_END_SECONDS) -> None:
+        """Finish the reads that were submitted, for at most so long; they can be tried again."""
+        deadline = time.monotonic() + min(seconds, READS_END_SECONDS)
+        for lane in (self._reads, self._own_reads):
+            lane.close(deadline)
 
     def cut_reads(self) -> None:
         """End the reads that are under way."""

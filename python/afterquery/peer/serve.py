@@ -16,7 +16,6 @@ from afterquery.peer.app import Peer
 from afterquery.peer.auth import Tokens
 from afterquery.peer.connect import Synchronous
 from afterquery.peer.connections import BACKLOG, Guests, watched
-from afterquery.peer.database import READS_END_SECONDS
 from afterquery.peer.limits import Limits
 
 if TYPE_CHECKING:
@@ -80,10 +79,9 @@ def _server(app: Peer) -> uvicorn.Server:
             return await super().on_tick(counter)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            loop = asyncio.get_running_loop()
-            cut = loop.call_later(READS_END_SECONDS, app.cut_reads)
+            reads = asyncio.get_running_loop().run_in_executor(None, app.end_reads)
             await super().shutdown(sockets)
-            cut.cancel()
+            await reads
 
     guests = Guests(app.limits, app.met)
     config = uvicorn.Config(
