@@ -86,7 +86,8 @@ class Peer:
         self._unsent = 0
 
     def __repr__(self) -> str:
-        return f"Peer({str(self.path)!r})"
+        # A report of an error in the constructor asks for it, too.
+        return f"Peer({str(getattr(self, 'path', ''))!r})"
 
     async def __call__(self, scope: body.Scope, receive: body.Receive, send: body.Send) -> None:
         """Serve one ASGI scope."""

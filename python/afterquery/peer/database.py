@@ -62,7 +62,7 @@ class Database:
             max_memory_bytes=limits.max_read_memory_bytes,
             max_result_bytes=limits.max_result_bytes,
         )
-        self._path = path
+        self._name = str(path)
         self._file = Opened(
             path,
             lambda: connect.writer(path, synchronous, limits.max_value_bytes),
@@ -113,7 +113,7 @@ class Database:
 
     def _standing(self) -> Standing:
         """The files that are open for writing, and at the path; a reader must open no others."""
-        now = look(self._path)
+        now = look(self._name)
         if now == self._file.standing:
             return now
         # The writer alone opens the file anew.
@@ -137,7 +137,7 @@ class Writer:
         cut_reads: Callable[[], None],
     ) -> None:
         self._file = file
-        self._path = path
+        self._name = str(path)
         self._rules = rules
         self._max_wal_bytes = max_wal_bytes
         self._tally = tally
@@ -189,7 +189,7 @@ class Writer:
 
     def _trim(self, connection: sqlite3.Connection) -> None:
         """Begin the log anew where readers have kept it from that for too long."""
-        if log_bytes(self._path) < self._max_wal_bytes:
+        if log_bytes(self._name) < self._max_wal_bytes:
             return
         now = time.monotonic()
         if now - self._trimmed < TRIM_SECONDS:

@@ -60,9 +60,18 @@ _BY_MESSAGE = (
 )
 
 # The storage's trouble and not the statement's: the same text can succeed a little later.
-_LATER = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"})
+_LATER = frozenset(
+    {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_PROTOCOL", "SQLITE_SCHEMA"}
+)
 _BROKEN = frozenset(
-    {"SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_CORRUPT", "SQLITE_CANTOPEN"}
+    {
+        "SQLITE_CANTOPEN",
+        "SQLITE_CORRUPT",
+        "SQLITE_FULL",
+        "SQLITE_IOERR",
+        "SQLITE_NOMEM",
+        "SQLITE_NOTADB",
+    }
 )
 
 

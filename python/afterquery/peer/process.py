@@ -64,7 +64,7 @@ class Reader:
             self._opened = standing
         answer = self._ask(self._process, text)
         # It may have opened another file than it was to open.
-        if look(self._reading.path) != standing:
+        if look(str(self._reading.path)) != standing:
             self.close()
             raise interrupted()
         return answer
