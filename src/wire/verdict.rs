@@ -38,7 +38,7 @@ pub struct TransportError {
 
 /// Codes of errors of the replica as a whole, which pass without the write being at fault: those SQLite calls
 /// transient, and those that a restart or free space mends.
-const PASSING_CODES: [&str; 10] = [
+const PASSING_CODES: [&str; 13] = [
     "SQLITE_FULL",
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -49,6 +49,9 @@ const PASSING_CODES: [&str; 10] = [
     "SQLITE_READONLY",
     "SQLITE_PROTOCOL",
     "SQLITE_CORRUPT",
+    "SQLITE_NOTADB",
+    "SQLITE_SCHEMA",
+    "SQLITE_ABORT",
 ];
 
 /// Errors without a code that pass, as measured on StarbaseDB.
@@ -197,6 +200,8 @@ mod tests {
             (500, r#"{"error":"no such table: t: SQLITE_ERROR"}"#, ("reject", "no_such_table")),
             (500, r#"{"error":"near \"x\": syntax error at offset 0: SQLITE_ERROR"}"#, ("reject", "sql")),
             (500, r#"{"error":"database or disk is full: SQLITE_FULL"}"#, ("retry", "unavailable")),
+            (500, r#"{"error":"file is not a database: SQLITE_NOTADB"}"#, ("retry", "unavailable")),
+            (500, r#"{"error":"database schema has changed: SQLITE_SCHEMA"}"#, ("retry", "unavailable")),
             (500, r#"{"error":"internal error; reference = abc"}"#, ("retry", "internal")),
             (
                 500,
