@@ -14,7 +14,7 @@ import pytest
 
 import afterquery.sqlite3
 from afterquery import Replica, Replicator
-from afterquery.peer import Peer
+from afterquery.peer import Peer, connect
 from support.asgi import ask
 from support.client import Answer
 from support.docs import blocks
@@ -127,6 +127,27 @@ def test_a_log_that_was_removed_is_not_lost(peer: Peer, db: Path, ends: tuple[st
     assert query(peer, "INSERT INTO t VALUES ('after')").status == 200
     assert seen(peer) == ["old", "after"]
     assert there(db) == ["old", "after"]
+    peer.close()
+    assert there(db) == ["old", "after"]
+
+
+def test_a_log_that_was_removed_while_somebody_reads_is_not_lost(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "BUSY_SECONDS", 0.05)
+    peer = Peer(db, admin_token=ADMIN_TOKEN, client_token=CLIENT_TOKEN)
+    query(peer, "CREATE TABLE t (a)")
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM t").fetchall()
+        assert query(peer, "INSERT INTO t VALUES ('old')").status == 200
+        for end in ("-wal", "-shm"):
+            Path(f"{db}{end}").unlink()
+        answer = query(peer, "INSERT INTO t VALUES ('refused')")
+        assert answer.status == 503
+        assert "another program still reads the file: SQLITE_BUSY" in answer.error
+    assert query(peer, "INSERT INTO t VALUES ('after')").status == 200
+    assert seen(peer) == ["old", "after"]
     peer.close()
     assert there(db) == ["old", "after"]
 

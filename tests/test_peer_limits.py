@@ -309,6 +309,7 @@ def test_a_body_of_a_reader_may_be_less_long(make: Make) -> None:
     body = json.dumps({"sql": "SELECT 1 AS a", "rest": "x" * 1_000}).encode()
     assert ask(peer, body).status == 200
     assert ask(peer, body, headers=bearer(CLIENT_TOKEN)).status == 413
+    assert peer.limits_met() == {"max_read_body_bytes": 1}
 
 
 def test_the_log_begins_anew_although_somebody_reads(make: Make, tmp_path: Path) -> None:

@@ -180,10 +180,12 @@ class Peer:
     async def _request(
         self, receive: body.Receive, headers: list[tuple[bytes, bytes]], role: Role
     ) -> protocol.Request:
-        most = self._max_body_bytes
-        if role is Role.CLIENT:
-            most = min(most, self.limits.max_read_body_bytes)
-        content = await body.read(receive, headers, most, self.limits.max_body_seconds)
+        limit = body.Limit("max_body_bytes", self._max_body_bytes, self.limits.max_body_seconds)
+        if role is Role.CLIENT and self.limits.max_read_body_bytes < limit.most:
+            limit = body.Limit(
+                "max_read_body_bytes", self.limits.max_read_body_bytes, limit.seconds
+            )
+        content = await body.read(receive, headers, limit)
         if len(content) > _PARSE_AT_ONCE:
             return await asyncio.to_thread(protocol.parse, content)
         return protocol.parse(content)

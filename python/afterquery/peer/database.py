@@ -39,7 +39,7 @@ TRIM_SECONDS = 5.0
 """How long a log that could not begin anew is left alone."""
 
 # A text that is surely no write needs no turn of the writer. A false "no" costs only the wait.
-_READ = re.compile(r"\s*(?:SELECT|VALUES|EXPLAIN)\b", re.IGNORECASE)
+_READ = re.compile(r"[ \t\n\f\r]*(?:SELECT|VALUES|EXPLAIN)\b", re.IGNORECASE)
 # What these tell is the writer's own, as on StarbaseDB, which has a single connection; and a sender
 # asks for its watermark to go on writing.
 _WRITERS_OWN = re.compile(r"changes\s*\(|last_insert_rowid|tmp_afterquery_", re.IGNORECASE)

@@ -82,12 +82,16 @@ class Opened:
         if self._connection is not None:
             self._leave(self._connection, now)
         try:
-            self._connection = self._connect()
+            connection = self._connect()
         except (ConfigurationError, sqlite3.Error) as error:
             message = f"cannot use the file that is at {self._path.name} now: {error}"
             raise SqlError(f"{message}: SQLITE_CANTOPEN", status=503) from None
-        self.standing = look(self._name)
-        return self._connection
+        opened = look(self._name)
+        if opened.main != now.main:
+            connection.close()
+            raise SqlError(f"{self._path.name} is being replaced: SQLITE_CANTOPEN", status=503)
+        self._connection, self.standing = connection, opened
+        return connection
 
     def check(self) -> None:
         """Raise `SqlError` when what was just written is not in what is at the path."""
@@ -106,14 +110,15 @@ class Opened:
 
     def _leave(self, connection: sqlite3.Connection, now: Standing) -> None:
         """Close what is open, because other files are at the path."""
-        before, self._connection, self.standing = self.standing, None, None
         _log.warning("%s or its log was replaced; it is opened anew", self._path)
         self._alone()
+        before = self.standing
         if before is not None and now.main == before.main:
             # Only the log is gone from its place; what is in it belongs into the file.
             _fold(connection)
-            connection.close()
+            self.close()
             return
+        self._connection = self.standing = None
         # SQLite sees that its file has moved, and leaves alone what is at the path. A log that was
         # the old file's would be taken for the new one's: that would mix the two.
         connection.close()
@@ -123,10 +128,15 @@ class Opened:
 
 
 def _fold(connection: sqlite3.Connection) -> None:
+    """Bring all of the log into the file, or raise `SqlError`: closing would lose what is left."""
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error:
-        _log.exception("the log could not be folded into the file")
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error as error:
+        raise SqlError.from_sqlite(error) from None
+    if busy:
+        raise SqlError(
+            "the log was removed, and another program still reads the file: SQLITE_BUSY", status=503
+        )
 
 
 def _gone(path: Path) -> SqlError:
