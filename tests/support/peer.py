@@ -16,15 +16,22 @@ class PeerProcess(ReplicaProcess):
 
     name = "peer"
 
-    def __init__(self, folder: Path, *, rollback_on_error: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rollback_on_error: bool = False,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(folder)
+        self._limits = [f"{name}={value}" for name, value in (limits or {}).items()]
         self.db = folder / "copy.db"
         self._rollback_on_error = rollback_on_error
 
     def command(self) -> list[str]:
         script = Path(__file__).with_name("run_peer.py")
         options = ["--rollback-on-error"] if self._rollback_on_error else []
-        return [sys.executable, str(script), str(self.db), str(self.port), *options]
+        return [sys.executable, str(script), str(self.db), str(self.port), *options, *self._limits]
 
     def environment(self) -> Mapping[str, str]:
         return {"PEER_ADMIN_TOKEN": ADMIN_TOKEN, "PEER_CLIENT_TOKEN": CLIENT_TOKEN}

@@ -39,6 +39,8 @@ class Guard:
         """A statement of the text wanted to begin or end a transaction."""
         self.changed_settings = False
         """A statement of the text changed a setting of the connection."""
+        self.alters = False
+        """A statement is an ALTER TABLE; who wants to know sets it to False before."""
         self._own = True
         self._text = ""
         self._tables: set[str | None] = set()
@@ -106,6 +108,7 @@ class Guard:
         return form.accepts(value)
 
     def _alter(self, _database: str | None, _table: str | None) -> bool:
+        self.alters = True
         # SQLite tells the table's name as it is, not as it will be.
         return "_cf_" not in fold(self._text)
 
