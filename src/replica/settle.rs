@@ -17,7 +17,7 @@ use crate::{
     outcome::{self, Outcome},
     reason::{Reason, ReasonCode},
     shared::Level,
-    wire::{Changed, Row},
+    wire::{Changed, Progress, Row, rest},
     write::{Body, Write},
 };
 
@@ -160,11 +160,18 @@ impl Task {
             0 => reason,
             n => Reason::new(
                 reason.code,
-                format!(
-                    "{} (statement {} of the write; those before it stay applied)",
-                    reason.message,
-                    n + 1
-                ),
+                match Progress::of(n) {
+                    Progress { statements, rows: 0 } => format!(
+                        "{} (statement {} of the write; those before it stay applied)",
+                        reason.message,
+                        statements + 1
+                    ),
+                    Progress { statements, rows } => format!(
+                        "{} (statement {} of the write, behind its row {rows}; what is before that stays applied)",
+                        reason.message,
+                        statements + 1
+                    ),
+                },
             ),
         };
         self.reject(write, reason);
@@ -216,18 +223,28 @@ impl Task {
     /// Has removed what is staged for a write that does not need it any more.
     fn forget_staged(&mut self, write: &Write, is_removed: bool) {
         let large = write.statements_for(self.replica).filter_map(|statement| statement.large.as_deref());
-        for value in large.flatten() {
-            self.delivery.staged.remove(&value.id);
+        let mut ids: Vec<_> = large.flatten().map(|value| value.id).collect();
+        if let Some(apart) = self.delivery.apart.take_if(|apart| apart.seq() <= write.seq) {
+            ids.extend(apart.large.iter().map(|value| value.id));
+        }
+        for id in ids {
+            self.delivery.staged.remove(&id);
             if !is_removed {
-                self.delivery.litter.push(value.id);
+                self.delivery.litter.push(id);
             }
         }
     }
 
     fn letter(&self, write: &Write, reason: Reason, attempts: u32) -> DeadLetter {
         // What is applied already must not be applied again when the letter is replayed.
-        let applied = self.delivery.step as usize;
-        let statements: Vec<_> = write.statements_for(self.replica).skip(applied).cloned().collect();
+        let applied = Progress::of(self.delivery.step);
+        let mut statements: Vec<_> =
+            write.statements_for(self.replica).skip(applied.statements as usize).cloned().collect();
+        if let (1.., Some(first)) = (applied.rows, statements.first_mut())
+            && let Some(left) = rest(first, applied.rows)
+        {
+            *first = left;
+        }
         let body = match &write.body {
             Body::Unsendable(unsendable) => Body::Unsendable(unsendable.clone()),
             Body::One(_) | Body::Many(_) => Body::Many(statements.into()),
@@ -241,7 +258,7 @@ impl Task {
             reason,
             attempts,
             time: SystemTime::now(),
-            expected: write.expected().filter(|_| applied == 0),
+            expected: write.expected().filter(|_| applied == Progress::default()),
             body,
         }
     }

@@ -1,5 +1,6 @@
 //! SQL in: what a text does, which table it writes, and where its parameters are.
 
+mod ahead;
 mod body;
 mod bytes;
 mod cache;
@@ -11,6 +12,7 @@ mod freeze;
 mod functions;
 mod instant;
 mod literal;
+mod many_rows;
 mod names;
 mod note;
 mod occurrence;
@@ -24,12 +26,17 @@ mod template;
 mod token;
 mod words;
 
+pub use ahead::{inlined, set_apart};
 pub use cache::{MAX_CACHED_TEXT_BYTES, PlanCache};
 pub use classify::{Classification, Kind, Placeholder, Statement, classify};
 pub use determinism::{Nondeterminism, Reason};
 pub use freeze::{FreezeContext, Frozen, freeze};
 pub use literal::{Value, literal_len, push_hex, push_literal};
+pub use many_rows::ManyRows;
 pub use one_row::row_start;
 pub use plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip};
 pub use rows::{RowError, RowStatement, rows_statement};
-pub use template::{Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE};
+pub use template::{
+    Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE, new_id, push_reference,
+    reference_at, references,
+};

@@ -23,6 +23,9 @@ _PARSE_AT_ONCE = 200_000
 _JSON = (b"content-type", b"application/json")
 _RETRY_SOON = (b"retry-after", b"1")
 
+MAX_SQL_BYTES = 4 * 1024 * 1024
+"""The longest text taken by default. A sender believes no more, whatever a replica says."""
+
 
 class Peer:
     """A replica on a SQLite file, as an ASGI application.
@@ -31,7 +34,9 @@ class Peer:
     - `admin_token`: who sends it may read and write.
     - `client_token`: who sends it may read.
     - `max_body_bytes`: a larger request is answered with 413.
-    - `max_sql_bytes`: a longer text is refused, and nothing of it applied.
+    - `max_sql_bytes`: a longer text is refused, and nothing of it applied. Senders are told it
+      with each answer, and send a write of more than 100,000 bytes as one text up to this; below
+      100,000 they are not asked for less. StarbaseDB takes 100,000.
     - `max_seconds`: a text that runs longer is stopped and answered with 503, and nothing of it
       applied.
     - `rollback_on_error`: take a text back as a whole when one of its statements fails. By default
@@ -49,7 +54,7 @@ class Peer:
         admin_token: str,
         client_token: str | None = None,
         max_body_bytes: int = 16 * 1024 * 1024,
-        max_sql_bytes: int = 100_000,
+        max_sql_bytes: int = MAX_SQL_BYTES,
         max_seconds: float = 30.0,
         rollback_on_error: bool = False,
         synchronous: connect.Synchronous = "FULL",
@@ -62,6 +67,7 @@ class Peer:
             raise ConfigurationError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
         self._tokens = Tokens(admin_token, client_token)
         self._max_body_bytes = max_body_bytes
+        self._peer = (b"afterquery-peer", b"1 max_sql_bytes=%d" % max_sql_bytes)
         self.path = connect.checked(db)
         """The file. Open it with `sqlite3` to read from it; writing is for the peer alone."""
         rules = Rules(
@@ -108,6 +114,8 @@ class Peer:
             _log.exception("a request failed")
             status, answer = 500, protocol.encode("error", "internal error")
         headers = [_JSON, (b"content-length", str(len(answer)).encode())]
+        if status == 200:
+            headers.append(self._peer)
         if status == 503:
             headers.append(_RETRY_SOON)
         await send({"type": "http.response.start", "status": status, "headers": headers})
