@@ -13,9 +13,10 @@ use crate::{
     journal::{Cursor, Issued, State, Stopped},
     reason::{Reason, ReasonCode},
     shared::{GATHER, GATHER_WRITES},
+    sql::LargeValue,
     wire::{
-        Apart, Batch, BatchBuilder, Join, Limits, Row, Standing, Verdict, drop_all_large, drop_large,
-        handshake, inspect, stage_large,
+        Apart, Batch, BatchBuilder, Join, Limits, Progress, Row, Standing, Verdict, drop_all_large,
+        drop_large, handshake, inspect, stage_large, stage_small,
     },
     write::Write,
 };
@@ -68,6 +69,10 @@ pub struct Delivery {
     pub(super) halted: Option<(Arc<Write>, Reason)>,
     /// What was set apart of the statement that is being sent in parts.
     pub(super) apart: Option<Apart>,
+    /// Whether in the newest text something shorter stands for its only write.
+    is_whole: bool,
+    /// A write that goes in parts, so that the statement at fault is found.
+    in_parts: Option<u64>,
     /// How many bytes the newest text had.
     sent_bytes: usize,
     /// The longest text that got through to a replica that says it takes longer ones, or somebody before it does not.
@@ -111,6 +116,8 @@ impl Default for Delivery {
             internal_errors: (0, 0),
             halted: None,
             apart: None,
+            is_whole: false,
+            in_parts: None,
             sent_bytes: 0,
             longest: None,
             litter: Vec::new(),
@@ -252,6 +259,7 @@ impl Task {
         };
         let before = ids(&self.delivery.apart);
         builder.apart = self.delivery.apart.take();
+        builder.in_parts = self.delivery.in_parts;
         let mut refused = None;
         let passed = self.read(|write| {
             let taken = builder.add(write);
@@ -293,33 +301,47 @@ impl Task {
 
     /// Puts the batch's large values on the replica. `false` when that did not work yet.
     async fn stage(&mut self, batch: &Batch) -> bool {
+        let source = Arc::clone(&self.source);
+        let done =
+            |task: &Self, value: &LargeValue| task.delivery.staged.get(&value.id).copied().unwrap_or(0);
+        let missing: Vec<_> = batch.large.iter().filter(|value| done(self, value) == 0).collect();
+        for (ids, sql) in stage_small(&source.origin, &missing, MAX_SQL_BYTES) {
+            if !self.stage_text(batch, &sql).await {
+                return false;
+            }
+            self.delivery.staged.extend(ids.into_iter().map(|id| (id, 1)));
+        }
         for value in &batch.large {
-            let done = self.delivery.staged.get(&value.id).copied().unwrap_or(0);
-            let pieces = stage_large(&self.source.origin, value, MAX_SQL_BYTES);
-            for (at, sql) in pieces.iter().enumerate().skip(done) {
-                match self.ask(sql).await {
-                    Verdict::Delivered(_) => self.delivery.staged.insert(value.id, at + 1),
-                    Verdict::Retry { after, reason } => {
-                        self.pause(after, reason).await;
-                        return false;
-                    }
-                    // The write whose value it is has to stand alone before it is given up.
-                    Verdict::Reject { .. } if batch.writes.len() > 1 => {
-                        self.delivery.width = batch.writes.len() / 2;
-                        return false;
-                    }
-                    Verdict::Reject { reason } => {
-                        self.reject_next(reason);
-                        return false;
-                    }
-                };
+            let pieces = stage_large(&source.origin, value, MAX_SQL_BYTES);
+            for (at, sql) in pieces.iter().enumerate().skip(done(self, value)) {
+                if !self.stage_text(batch, sql).await {
+                    return false;
+                }
+                self.delivery.staged.insert(value.id, at + 1);
             }
         }
         true
     }
 
+    async fn stage_text(&mut self, batch: &Batch, sql: &str) -> bool {
+        match self.ask(sql).await {
+            Verdict::Delivered(_) => return true,
+            Verdict::Retry { after, reason } => self.pause(after, reason).await,
+            // The write whose value it is has to stand alone before it is given up.
+            Verdict::Reject { .. } if batch.writes.len() > 1 => {
+                self.delivery.width = batch.writes.len() / 2;
+            }
+            Verdict::Reject { .. } if batch.is_whole => {
+                self.delivery.in_parts = batch.writes.first().map(|write| write.seq);
+            }
+            Verdict::Reject { reason } => self.reject_next(reason),
+        }
+        false
+    }
+
     async fn send(&mut self, batch: Batch, standing: Standing) {
-        let Batch { sql, writes, chain, joined, large, .. } = batch;
+        let Batch { sql, writes, chain, joined, large, is_whole } = batch;
+        self.delivery.is_whole = is_whole;
         self.delivery.sent_bytes = sql.len();
         let last = writes.last().map_or(self.delivery.position, |write| write.seq);
         self.delivery.sends.push(last);
@@ -352,7 +374,7 @@ impl Task {
                     // The guard also asks whether the staged values are there, and whether joined rows are safe: perhaps
                     // one is not there, or the rows are not.
                     self.delivery.staged.clear();
-                    if !self.delivery.joined.is_empty() {
+                    if !self.delivery.joined.is_empty() || self.delivery.is_whole {
                         self.delivery.join = Join::Nothing;
                     }
                 }
@@ -425,6 +447,12 @@ impl Task {
     /// are sent once more, each by itself, and the one at fault will show.
     fn settle_failed(&mut self, reason: Reason) {
         let Some(next) = self.next_write() else { return };
+        let statements = Progress::of(self.delivery.step).statements;
+        let several = |apart: &Apart| apart.stands_for_several(next.seq, statements);
+        if self.delivery.is_whole && self.delivery.apart.as_ref().is_some_and(several) {
+            self.delivery.in_parts = Some(next.seq);
+            return;
+        }
         match self.delivery.joined.iter().find(|joined| joined.contains(&next.seq)) {
             Some(joined) => self.delivery.join = Join::After(*joined.end()),
             None => self.reject_next(reason),

@@ -38,6 +38,11 @@ pub fn set_apart(sql: &str, room: usize, each: usize) -> Option<(String, Vec<Lar
     (size <= room).then(|| replace(sql, found))
 }
 
+/// The same with all that may be set apart.
+pub fn set_apart_all(sql: &str) -> Option<(String, Vec<LargeValue>)> {
+    candidates(sql).map(|found| replace(sql, found))
+}
+
 /// A piece of a text that may be set apart.
 struct Candidate {
     span: Range<usize>,

@@ -39,7 +39,8 @@ impl<'a> ManyRows<'a> {
     /// The rows of `sql`, if it is an INSERT or REPLACE of constants.
     pub fn find(sql: &'a str) -> Option<Self> {
         let mut reader = Reader { lexer: Lexer::new(sql) };
-        reader.head(&["REPLACE", "ABORT", "IGNORE", "FAIL", "ROLLBACK"])?;
+        // FAIL and ROLLBACK do not undo just the statement that fails.
+        reader.head(&["REPLACE", "ABORT", "IGNORE"])?;
         let mut rows = Vec::new();
         loop {
             let start = reader.open()?;
@@ -57,6 +58,12 @@ impl<'a> ManyRows<'a> {
             }
         }
         Some(Self { sql, rows })
+    }
+
+    /// The rows, each with its parentheses.
+    pub fn each(&self) -> impl Iterator<Item = &'a str> {
+        let sql = self.sql;
+        self.rows.iter().map(move |row| sql.get(row.clone()).unwrap_or_default())
     }
 
     /// How many rows it has.
@@ -91,11 +98,13 @@ impl<'a> ManyRows<'a> {
         low - from
     }
 
-    fn head(&self) -> &'a str {
+    /// What comes before the rows.
+    pub fn head(&self) -> &'a str {
         self.rows.first().and_then(|row| self.sql.get(..row.start)).unwrap_or_default()
     }
 
-    fn tail(&self) -> &'a str {
+    /// What comes after them.
+    pub fn tail(&self) -> &'a str {
         self.rows.last().and_then(|row| self.sql.get(row.end..)).unwrap_or_default()
     }
 

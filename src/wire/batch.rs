@@ -43,6 +43,8 @@ pub struct Batch {
     pub large: Vec<LargeValue>,
     /// For each statement that joins the rows of several, the numbers of the writes in it.
     pub joined: Vec<RangeInclusive<u64>>,
+    /// Whether something shorter stands for its only write, which is too long.
+    pub is_whole: bool,
 }
 
 /// Which INSERTs may be sent as one.
@@ -89,6 +91,10 @@ pub struct BatchBuilder {
     pub apart: Option<Apart>,
     /// Why the first write cannot be sent.
     pub refused: Option<Reason>,
+    /// The number of a write that is to go in parts: one of its statements fails, and is looked for.
+    pub in_parts: Option<u64>,
+    /// Whether something shorter stands for the write.
+    is_whole: bool,
 }
 
 /// What the mark after a statement says, and whether rows may still be added to that statement.
@@ -161,6 +167,8 @@ impl BatchBuilder {
             full: false,
             apart: None,
             refused: None,
+            in_parts: None,
+            is_whole: false,
         }
     }
 
@@ -218,6 +226,11 @@ impl BatchBuilder {
             self.full = true;
             return false;
         }
+        if !fits && self.push_whole(write, first, before.join) {
+            self.full = true;
+            self.writes.push(Arc::clone(write));
+            return true;
+        }
         if !fits {
             let begins = first == Progress::default();
             self.refused = begins.then(|| fit::refusal(write, self.replica, self.limits)).flatten();
@@ -232,6 +245,36 @@ impl BatchBuilder {
         }
         self.full = !fits || self.large.len() >= MAX_STAGED;
         self.writes.push(Arc::clone(write));
+        true
+    }
+
+    /// Puts what is short enough for one text in the place of a write that is not, if there is such.
+    fn push_whole(&mut self, write: &Write, first: Progress, join: Join) -> bool {
+        let changes_schema = || write.statements_for(self.replica).any(|s| changes_schema(&s.sql));
+        // Statements are joined here, too: see `NOTHING_FAILS_HALFWAY`.
+        let may_join = join != Join::Nothing && self.in_parts != Some(write.seq) && !changes_schema();
+        if first != Progress::default() || !may_join {
+            return false;
+        }
+        let Some(apart) = fit::whole(write, self.replica, self.limits, &mut self.apart) else { return false };
+        let (pieces, large) = (apart.pieces.clone(), apart.large.clone());
+        self.tail.clear();
+        self.joined.clear();
+        self.mark = None;
+        self.large = large;
+        let (seq, last) = (write.seq, pieces.len().saturating_sub(1));
+        let mut step = 0;
+        for (at, piece) in pieces.iter().enumerate() {
+            self.push_mark();
+            self.tail.push(';');
+            self.tail.push_str(&piece.sql);
+            step += piece.statements;
+            let ends = at == last;
+            let step = if ends { 0 } else { step };
+            let (first, writes, rows) = (seq, 1, 1);
+            self.mark = Some(Mark { first, seq, step, ends, writes, rows, same: None, single: false });
+        }
+        self.is_whole = true;
         true
     }
 
@@ -361,7 +404,7 @@ impl BatchBuilder {
             "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
              (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
         );
-        if !self.joined.is_empty() {
+        if !self.joined.is_empty() || self.is_whole {
             sql.push_str(NOTHING_FAILS_HALFWAY);
         }
         sql.push_str(&large_is_there(&self.large, MAX_SQL_BYTES));
@@ -378,7 +421,14 @@ impl BatchBuilder {
         // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
         // what `changes()` says.
         let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
-        Batch { sql, writes: self.writes, chain, large: self.large, joined: self.joined }
+        Batch {
+            sql,
+            writes: self.writes,
+            chain,
+            large: self.large,
+            joined: self.joined,
+            is_whole: self.is_whole,
+        }
     }
 }
 

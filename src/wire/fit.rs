@@ -11,7 +11,7 @@
 use crate::{
     config::{MAX_SQL_BYTES, MAX_TEXT_BYTES},
     reason::{Reason, ReasonCode},
-    sql::{LargeValue, ManyRows, inlined, references, set_apart},
+    sql::{JsonRows, LargeValue, ManyRows, inlined, new_id, references, set_apart, set_apart_all},
     write::{SentStatement, Write},
 };
 
@@ -82,21 +82,45 @@ impl Progress {
     }
 }
 
-/// A statement whose values were set apart: its keys must be the same each time it is tried.
+/// What was sent ahead of a write, and the statements that then take its place. Its keys must be the same each time it is
+/// tried.
 #[derive(Debug, Clone)]
 pub struct Apart {
     seq: u64,
     progress: Progress,
     room: usize,
-    pub(super) sql: String,
+    pub(super) pieces: Vec<Piece>,
     /// The values.
     pub large: Vec<LargeValue>,
+}
+
+/// A statement that takes the place of one, or of several that follow each other.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub sql: String,
+    /// How many statements it stands for.
+    pub statements: u64,
 }
 
 impl Apart {
     /// The write it is of.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Whether the statement that comes after so many stands for several.
+    pub fn stands_for_several(&self, seq: u64, statements: u64) -> bool {
+        let mut at = 0;
+        self.seq == seq
+            && self.pieces.iter().any(|piece| {
+                let here = at == statements;
+                at += piece.statements;
+                here && piece.statements > 1
+            })
+    }
+
+    fn is_of(&self, seq: u64, progress: Progress, room: usize) -> bool {
+        (self.seq, self.progress, self.room) == (seq, progress, room)
     }
 }
 
@@ -168,15 +192,83 @@ pub(super) fn part(
     if long.len() <= left {
         return Some(Part { sql: long, large, rows });
     }
-    let same = |known: &Apart| (known.seq, known.progress, known.room) == (seq, progress, left);
-    if !apart.as_ref().is_some_and(same) {
+    if !apart.as_ref().is_some_and(|known| known.is_of(seq, progress, left)) {
         let (sql, large) = set_apart(&long, left, staged(1))?;
-        *apart = Some(Apart { seq, progress, room: left, sql, large });
+        *apart = Some(Apart { seq, progress, room: left, pieces: vec![Piece { sql, statements: 1 }], large });
     }
     let known = apart.as_ref()?;
     large.extend(known.large.iter().cloned());
-    Some(Part { sql: known.sql.clone(), large, rows })
+    Some(Part { sql: known.pieces.first()?.sql.clone(), large, rows })
 }
+
+/// A write that is too long for a text as statements that fit into one, with the rest sent ahead: the rows of its INSERTs
+/// as JSON, and long values. So it is applied all or nothing, and a foreign key that is deferred may be met by its end.
+/// `None` where that is not enough.
+pub(super) fn whole<'a>(
+    write: &Write,
+    replica: u8,
+    limits: Limits,
+    apart: &'a mut Option<Apart>,
+) -> Option<&'a Apart> {
+    let (_, room) = limits.rooms();
+    let (seq, progress) = (write.seq, Progress::default());
+    if !apart.as_ref().is_some_and(|known| known.is_of(seq, progress, room)) {
+        if write.bytes() > MAX_AHEAD_BYTES {
+            return None;
+        }
+        let (pieces, large) = shorten(write, replica);
+        let size =
+            pieces.iter().map(|piece| piece.sql.len() + MARK_BYTES).sum::<usize>() + staged(large.len());
+        *apart = (size <= room).then_some(Apart { seq, progress, room, pieces, large });
+    }
+    apart.as_ref()
+}
+
+fn shorten(write: &Write, replica: u8) -> (Vec<Piece>, Vec<LargeValue>) {
+    let (mut pieces, mut all) = (Vec::new(), Vec::new());
+    let mut gathered: Option<(JsonRows, u64)> = None;
+    let end = |gathered: &mut Option<(JsonRows, u64)>, pieces: &mut Vec<Piece>, all: &mut Vec<LargeValue>| {
+        if let Some((rows, statements)) = gathered.take() {
+            let (sql, value) = rows.finish(new_id());
+            pieces.push(Piece { sql, statements });
+            all.push(value);
+        }
+    };
+    for statement in write.statements_for(replica) {
+        let large = statement.large.as_deref().map_or(&[][..], Vec::as_slice);
+        if let Some(many) = ManyRows::find(&statement.sql) {
+            if let Some((rows, statements)) = &mut gathered
+                && rows.len() < MAX_JSON_BYTES
+                && rows.push(&many, large, MAX_VALUE_BYTES)
+            {
+                *statements += 1;
+                continue;
+            }
+            if let Some(rows) = JsonRows::new(&many, large, MAX_VALUE_BYTES) {
+                end(&mut gathered, &mut pieces, &mut all);
+                gathered = Some((rows, 1));
+                continue;
+            }
+        }
+        end(&mut gathered, &mut pieces, &mut all);
+        let (sql, values) =
+            set_apart_all(&statement.sql).unwrap_or_else(|| (statement.sql.to_string(), Vec::new()));
+        all.extend(large.iter().cloned().chain(values));
+        pieces.push(Piece { sql, statements: 1 });
+    }
+    end(&mut gathered, &mut pieces, &mut all);
+    (pieces, all)
+}
+
+/// A longer write is not sent ahead but in parts, in bytes: it would be held in memory twice, and be sent again from its
+/// beginning by the next process.
+const MAX_AHEAD_BYTES: usize = 16 << 20;
+
+/// The longest value: StarbaseDB takes 2 MB.
+const MAX_VALUE_BYTES: usize = 1_900_000;
+
+/// When rows are so many bytes, the next INSERT begins a value of its own: a replica's values have 2 MB at the most.
+const MAX_JSON_BYTES: usize = 500_000;
 
 /// The most values that one part may name.
 const MOST_VALUES: usize = 1_000;

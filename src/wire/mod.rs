@@ -12,4 +12,6 @@ pub use client::{Client, Endpoint};
 pub use fit::{Apart, Limits, Progress, rest};
 pub use reply::{Answer, Changed, Row};
 pub use verdict::{TransportError, Verdict, judge};
-pub use watermark::{Standing, drop_all_large, drop_large, forget, handshake, inspect, retire, stage_large};
+pub use watermark::{
+    Standing, drop_all_large, drop_large, forget, handshake, inspect, retire, stage_large, stage_small,
+};

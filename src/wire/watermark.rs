@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{LargeContent, LargeValue, VALUE_TABLE, Value, push_literal};
+use crate::sql::{LargeContent, LargeValue, VALUE_TABLE, Value, literal_len, push_literal};
 
 pub(super) const TABLE: &str = "tmp_afterquery_watermark";
 
@@ -115,6 +115,36 @@ pub fn stage_large(origin: &str, value: &LargeValue, max_bytes: usize) -> Vec<St
         sql
     };
     pieces.into_iter().enumerate().map(text).collect()
+}
+
+/// The texts that put the values on the replica that are short enough to share one, with their keys.
+pub fn stage_small(origin: &str, values: &[&LargeValue], max_bytes: usize) -> Vec<(Vec<u64>, String)> {
+    let room = max_bytes.saturating_sub(300) / 2;
+    let mut texts: Vec<(Vec<u64>, String)> = Vec::new();
+    for value in values {
+        let length = literal_len(value.content.value());
+        if length > room {
+            continue;
+        }
+        let start = format!("({},'{origin}',1,", value.id);
+        let (ids, sql) = match texts.last_mut() {
+            Some((ids, sql)) if sql.len() + start.len() + length + 2 <= max_bytes => {
+                sql.push(',');
+                (ids, sql)
+            }
+            _ => {
+                let head = format!("INSERT OR IGNORE INTO {VALUE_TABLE} (id,origin,parts,v) VALUES ");
+                texts.push((Vec::new(), head));
+                let Some((ids, sql)) = texts.last_mut() else { return texts };
+                (ids, sql)
+            }
+        };
+        ids.push(value.id);
+        sql.push_str(&start);
+        push_literal(sql, value.content.value());
+        sql.push(')');
+    }
+    texts
 }
 
 /// What a head says to make sure that all these values are there, whole. One question for all: each of a hundred would
