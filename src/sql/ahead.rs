@@ -170,3 +170,85 @@ pub fn inlined(sql: &str, large: &[LargeValue], room: usize) -> Option<String> {
     text.push_str(sql.get(from..)?);
     Some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rusqlite::Connection;
+
+    #[test]
+    fn the_longest_go_first_and_come_back() {
+        let long = format!("it''s {}", "é".repeat(400));
+        let sql = format!("UPDATE t SET a = '{long}', b = x'{}' WHERE c = 'short'", "0aFF".repeat(100));
+        let (short, large) = set_apart(&sql, 800, 100).unwrap();
+        assert_eq!(large.len(), 1);
+        assert_eq!(large[0].content, LargeContent::Text(long.replace("''", "'").into()));
+        assert_eq!(inlined(&short, &large, usize::MAX).unwrap(), sql);
+        assert_eq!(inlined(&short, &large, 600), None);
+        let (short, large) = set_apart_all(&sql).unwrap();
+        assert_eq!(large.len(), 2);
+        assert_eq!(inlined(&short, &large, usize::MAX).unwrap().to_lowercase(), sql.to_lowercase());
+        assert_eq!(set_apart(&sql, 100, 100), None);
+        assert_eq!(set_apart(&format!("CREATE VIEW v AS SELECT '{long}'"), 600, 100), None);
+    }
+
+    #[test]
+    fn a_list_that_json_does_not_say_stays() {
+        let list = |item: &str| format!("DELETE FROM t WHERE a IN ({})", vec![item; 600].join(","));
+        for item in ["1.5", "x'00'", "a", "(1)", "1+1", "18446744073709551615", "-'1'"] {
+            assert_eq!(set_apart_all(&list(item)).unwrap().1, [], "{item}");
+        }
+        for item in ["1", "-5", "'a'", "NULL"] {
+            assert_eq!(set_apart_all(&list(item)).unwrap().1.len(), 1, "{item}");
+        }
+    }
+
+    fn item() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (-3..9i64).prop_map(|n| n.to_string()),
+            Just("NULL".to_owned()),
+            prop::sample::select(
+                &["'5'", "'05'", "'5.0'", "'a'", "'A'", "'a '", "'\"\\'", "''''", "'[1]'"][..]
+            )
+            .prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_list_that_is_sent_ahead_holds_the_same(
+            items in prop::collection::vec(item(), 1..5),
+            column in prop::sample::select(&["a", "b", "c", "d", "e", "f", "g", "+a", "a || ''", "b + 0"][..]),
+            not in prop::sample::select(&["", "NOT "][..]),
+        ) {
+            let db = Connection::open_in_memory().unwrap();
+            db.execute_batch(
+                "CREATE TABLE t (a TEXT, b INTEGER, c REAL, d, e TEXT COLLATE NOCASE, f BLOB, g NUMERIC);
+                 CREATE TABLE tmp_afterquery_value (id INTEGER PRIMARY KEY, v);",
+            ).unwrap();
+            for value in ["5", "'5'", "'05'", "5.0", "'5.0'", "'a'", "'A'", "NULL", "x'35'", "''''"] {
+                let row = vec![value; 7].join(",");
+                db.execute_batch(&format!("INSERT INTO t VALUES ({row})")).unwrap();
+            }
+            // Long enough to be worth it, with items that are in no row.
+            let filler: Vec<_> = (1_000..1_400).map(|n| n.to_string()).collect();
+            let list = [items, filler].concat().join(", ");
+            let sql = format!("DELETE FROM t WHERE {column} {not}IN ({list})");
+            let (short, large) = set_apart_all(&sql).unwrap();
+            let LargeContent::Text(json) = &large[0].content else { panic!("no text") };
+            db.execute("INSERT INTO tmp_afterquery_value VALUES (?, ?)", (large[0].id as i64, &**json)).unwrap();
+            let left = |sql: &str| {
+                db.execute_batch("SAVEPOINT s").unwrap();
+                db.execute_batch(sql).unwrap();
+                let mut rows = db.prepare("SELECT rowid FROM t").unwrap();
+                let rows: Vec<i64> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+                db.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
+                rows
+            };
+            prop_assert_eq!(left(&short), left(&sql), "{}", short);
+        }
+    }
+}

@@ -166,3 +166,143 @@ fn is_independent(lexer: &mut Lexer<'_>) -> Option<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{JsonRows, LargeContent};
+    use proptest::prelude::*;
+    use rusqlite::{Connection, types::Value as Stored};
+
+    #[test]
+    fn only_rows_of_constants_are_found() {
+        for (sql, rows) in [
+            ("INSERT INTO t VALUES (1),(-2) , (x'00', 'a)(', NULL)", 3),
+            ("replace into [t] (\"a\", b) values (1, 2)", 1),
+            ("INSERT OR IGNORE INTO s.t VALUES (1 + 1), (CAST('1' AS TEXT)), (upper('a' || 'b'))", 3),
+            (
+                "INSERT INTO t VALUES (1),(2) ON CONFLICT (a) DO UPDATE SET b = excluded.b + t.b WHERE b > 1",
+                2,
+            ),
+            (
+                "INSERT INTO t VALUES ((SELECT v FROM tmp_afterquery_value WHERE id=12)), ((+CAST(x'00' AS TEXT)))",
+                2,
+            ),
+        ] {
+            assert_eq!(ManyRows::find(sql).map(|many| many.len()), Some(rows), "{sql}");
+        }
+        for sql in [
+            "INSERT INTO t SELECT 1",
+            "INSERT INTO t DEFAULT VALUES",
+            "INSERT INTO t VALUES (1),(random())",
+            "INSERT INTO t VALUES (1),(b)",
+            "INSERT INTO t VALUES (1),(\"b\")",
+            "INSERT INTO t VALUES (1),(CURRENT_TIMESTAMP)",
+            "INSERT INTO t VALUES (1),(last_insert_rowid())",
+            "INSERT INTO t VALUES (1),((SELECT max(a) FROM t))",
+            "INSERT INTO t VALUES ((SELECT v FROM tmp_afterquery_value WHERE id=12 OR 1))",
+            "INSERT OR FAIL INTO t VALUES (1),(2)",
+            "INSERT OR ROLLBACK INTO t VALUES (1),(2)",
+            "INSERT INTO t VALUES (1),(2) ON CONFLICT (a) DO UPDATE SET b = (SELECT count(*) FROM t)",
+            "INSERT INTO t VALUES (1),(2) ON CONFLICT (a) DO UPDATE SET b = changes()",
+            "INSERT INTO t VALUES (1),(2);",
+            "INSERT INTO t VALUES (1),",
+            "WITH c AS (SELECT 1) INSERT INTO t VALUES (1)",
+            "UPDATE t SET a = 1",
+        ] {
+            assert_eq!(ManyRows::find(sql), None, "{sql}");
+        }
+    }
+
+    const SCHEMA: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT UNIQUE, b NUMERIC, c);
+        CREATE TABLE log (n INTEGER PRIMARY KEY, what, id, a, c);
+        CREATE TRIGGER i AFTER INSERT ON t BEGIN INSERT INTO log (what, id, a, c) VALUES ('i', new.id, new.a, new.c); END;
+        CREATE TRIGGER u AFTER UPDATE ON t BEGIN INSERT INTO log (what, id, a, c) VALUES ('u', new.id, new.a, new.c); END;
+        CREATE TABLE tmp_afterquery_value (id INTEGER PRIMARY KEY, origin, parts, v);";
+
+    const ROWS: &str = "INSERT INTO t VALUES (3, 'three', 3, 3), (7, '7', 7, 7);";
+
+    fn all(db: &Connection) -> Vec<Vec<Stored>> {
+        let mut rows = Vec::new();
+        for (sql, columns) in [
+            ("SELECT id,a,typeof(a),b,typeof(b),c,typeof(c),hex(c) FROM t ORDER BY id", 8),
+            ("SELECT n,what,id,a,c FROM log ORDER BY n", 5),
+            ("SELECT name,seq FROM sqlite_sequence ORDER BY name", 2),
+            ("SELECT last_insert_rowid()", 1),
+        ] {
+            let mut statement = db.prepare(sql).unwrap();
+            let read = |row: &rusqlite::Row<'_>| (0..columns).map(|at| row.get(at)).collect();
+            rows.extend(statement.query_map([], read).unwrap().map(Result::unwrap));
+        }
+        rows
+    }
+
+    fn run(statements: &[String], before: &str) -> (Vec<Vec<Stored>>, u64) {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(SCHEMA).unwrap();
+        db.execute_batch(before).unwrap();
+        db.execute_batch(ROWS).unwrap();
+        let mut changes = 0;
+        for sql in statements {
+            db.execute_batch(sql).unwrap();
+            changes += db.changes();
+        }
+        (all(&db), changes)
+    }
+
+    fn cell() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (-5..9i64).prop_map(|n| n.to_string()),
+            any::<i64>().prop_map(|n| n.to_string()),
+            Just("NULL".to_owned()),
+            "[a-c'\\\\\"é\n\u{1}{},]{0,4}".prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
+            (-1e9..1e9f64).prop_map(|x| format!("{x:?}")),
+            Just("1e20".to_owned()),
+            Just("-0.0".to_owned()),
+            Just("'7'".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn rows_that_are_cut_or_sent_ahead_do_the_same(
+            rows in prop::collection::vec((prop::option::of(0..12i64), cell(), cell(), cell()), 1..30),
+            head in prop::sample::select(&["INSERT OR IGNORE", "INSERT OR REPLACE", "REPLACE", "INSERT"][..]),
+            tail in prop::sample::select(&["", " ON CONFLICT DO NOTHING", " ON CONFLICT (id) DO UPDATE SET c = excluded.c || t.c, a = excluded.a || id ON CONFLICT DO NOTHING"][..]),
+            room in 0..700usize,
+        ) {
+            prop_assume!(head == "INSERT OR IGNORE" || !tail.is_empty() || head != "INSERT");
+            let row = |(id, a, b, c): &(Option<i64>, String, String, String)| {
+                format!("({},{a}, {b} ,{c})", id.map_or("NULL".into(), |id| id.to_string()))
+            };
+            let rows: Vec<_> = rows.iter().map(row).collect();
+            let sql = format!("{head} INTO t (id, a, b, c) VALUES {}{tail}", rows.join(", "));
+            let db = Connection::open_in_memory().unwrap();
+            db.execute_batch(SCHEMA).unwrap();
+            db.execute_batch(ROWS).unwrap();
+            // What fails on the primary is not sent.
+            prop_assume!(db.execute_batch(&sql).is_ok());
+            let whole = run(std::slice::from_ref(&sql), "");
+
+            let many = ManyRows::find(&sql).unwrap();
+            let (mut from, mut pieces) = (0, Vec::new());
+            while from < many.len() {
+                let count = many.fitting(from, room);
+                assert!(many.size(from..from + count) <= room || count == 0);
+                let end = from + count.max(1);
+                pieces.push(many.part(from..end));
+                from = end;
+            }
+            prop_assert_eq!(&run(&pieces, ""), &whole, "{:?}", pieces);
+
+            let (sql, value) = JsonRows::new(&many, &[], usize::MAX).unwrap().finish(5);
+            let LargeContent::Text(json) = &value.content else { panic!("no text") };
+            let staged = format!(
+                "INSERT INTO tmp_afterquery_value VALUES (5, '', 1, '{}')", json.replace('\'', "''")
+            );
+            prop_assert_eq!(run(std::slice::from_ref(&sql), &staged), whole, "{}", &sql);
+        }
+    }
+}

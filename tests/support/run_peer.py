@@ -1,10 +1,14 @@
-"""Serve a peer with every setting a test may want: `run_peer.py DB PORT [--rollback-on-error]`."""
+"""Serve a peer with every setting a test may want.
+
+`run_peer.py DB PORT [--rollback-on-error]
+[--starbasedb]`; the last is for texts as long as StarbaseDB takes."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from afterquery.peer.app import MAX_SQL_BYTES
 from afterquery.peer.serve import serve
 
 if __name__ == "__main__":
@@ -16,4 +20,5 @@ if __name__ == "__main__":
         os.environ["PEER_ADMIN_TOKEN"],
         client_token=os.environ["PEER_CLIENT_TOKEN"],
         rollback_on_error="--rollback-on-error" in options,
+        max_sql_bytes=100_000 if "--starbasedb" in options else MAX_SQL_BYTES,
     )

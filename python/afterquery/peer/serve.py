@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from afterquery._errors import ConfigurationError
-from afterquery.peer.app import Peer
+from afterquery.peer.app import MAX_SQL_BYTES, Peer
 from afterquery.peer.connect import Synchronous
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def serve(
     client_token: str | None = None,
     rollback_on_error: bool = False,
     synchronous: Synchronous = "FULL",
+    max_sql_bytes: int = MAX_SQL_BYTES,
 ) -> None:
     """Serve `db` until SIGTERM or SIGINT; port 0 takes a free one. Prints a line when ready."""
     app = Peer(
@@ -41,6 +42,7 @@ def serve(
         client_token=client_token,
         rollback_on_error=rollback_on_error,
         synchronous=synchronous,
+        max_sql_bytes=max_sql_bytes,
     )
     server = _server(app)
     with _listening(host, port) as listener, _stops_quietly():
