@@ -79,7 +79,6 @@ fn step() -> impl Strategy<Value = Step> {
             (98_000..250_000usize).prop_map(Step::Wide),
             (20_000..40_000usize).prop_map(Step::Bulk),
             (14_000..30_000usize).prop_map(Step::BulkApart),
-            (20_000..40_000usize).prop_map(Step::BadBulk),
             (3_000..4_000usize).prop_map(Step::Rows),
         ],
     ]

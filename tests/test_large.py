@@ -1,4 +1,4 @@
-"""What is longer than a replica takes in one text arrives all the same, or is told and not half applied."""
+"""What is longer than a replica takes in one text arrives, or is told and not half applied."""
 
 from __future__ import annotations
 
@@ -186,8 +186,7 @@ def test_what_cannot_be_sent_is_told_with_the_limit(
     engines: list[ReplicaProcess], tmp_path: Path
 ) -> None:
     narrow = engines[1:]
-    names = " OR ".join(f"id = {n}" for n in range(60))
-    long = f"UPDATE note SET n = 1 WHERE {names} OR {'id + ' * 8} 1 = 2 OR n IN ({'0.5, ' * 30_000}0)"
+    long = f"UPDATE note SET n = 1 WHERE n IN ({'0.5, ' * 30_000}0)"
     with connect(*narrow) as replicator, _database(tmp_path / "p.db", replicator) as database:
         with database:
             database.execute("BEGIN")

@@ -17,7 +17,7 @@ use crate::{
     outcome::{self, Outcome},
     reason::{Reason, ReasonCode},
     shared::Level,
-    wire::{Changed, Progress, Row, rest},
+    wire::{Changed, Limits, Progress, Row, rest},
     write::{Body, Write},
 };
 
@@ -156,6 +156,7 @@ impl Task {
     /// Rejects the first write that is not settled, for what the replica said of it.
     pub(super) fn reject_next(&mut self, reason: Reason) {
         let Some(write) = self.next_write() else { return };
+        let reason = self.in_parts(&write, reason);
         let reason = match self.delivery.step {
             0 => reason,
             n => Reason::new(
@@ -175,6 +176,23 @@ impl Task {
             ),
         };
         self.reject(write, reason);
+    }
+
+    /// Says of a foreign key that fails where it may be the parts that made it fail.
+    fn in_parts(&self, write: &Write, reason: Reason) -> Reason {
+        let limit = Limits::of(self.client.text_bytes()).alone;
+        if reason.code != ReasonCode::Constraint
+            || !reason.message.contains("FOREIGN KEY")
+            || write.bytes() <= limit
+        {
+            return reason;
+        }
+        let message = format!(
+            "{} (the write is longer than the {limit} bytes that the replica takes in one text: where it goes in parts, a key \
+             that only a later part meets fails; see \"What is too large\" in docs/reliability.md)",
+            reason.message
+        );
+        Reason::new(reason.code, message)
     }
 
     /// Gives a write up, or halts at it.

@@ -230,7 +230,7 @@ mod tests {
                  CREATE TABLE tmp_afterquery_value (id INTEGER PRIMARY KEY, v);",
             ).unwrap();
             for value in ["5", "'5'", "'05'", "5.0", "'5.0'", "'a'", "'A'", "NULL", "x'35'", "''''"] {
-                let row = vec![value; 7].join(",");
+                let row = [value; 7].join(",");
                 db.execute_batch(&format!("INSERT INTO t VALUES ({row})")).unwrap();
             }
             // Long enough to be worth it, with items that are in no row.

@@ -178,9 +178,12 @@ pub(super) fn part(
     let (long, rows) = match ManyRows::find(&statement.sql).filter(|many| (many.len() as u64) < MOST_ROWS) {
         Some(many) => {
             let from = usize::try_from(progress.rows).ok().filter(|&from| from < many.len())?;
-            // A text has no room for the names of more values than this.
-            let values = statement.large.as_ref().map_or(0, |large| large.len().min(MOST_VALUES));
-            let count = many.fitting(from, room.saturating_sub(staged(values))).max(1);
+            // A text of usual length has no room for the names of more values than this.
+            let left = statement
+                .large
+                .as_ref()
+                .map_or(alone, |large| room.saturating_sub(staged(large.len().min(MOST_VALUES))));
+            let count = many.fitting(from, left).max(1);
             let end = from + count;
             (many.part(from..end), (end < many.len()).then_some(end as u64))
         }
@@ -300,12 +303,15 @@ pub(super) fn cannot_go_on(limits: Limits) -> Reason {
 
 /// Whether each part of a statement can be sent.
 fn parts_fit(statement: &SentStatement, limits: Limits) -> bool {
-    let mut progress = Progress::default();
-    while let Some(part) = part(statement, 0, progress, limits, &mut None) {
-        match part.rows {
-            Some(rows) => progress.rows = rows,
-            None => return true,
+    let (_, room) = limits.rooms();
+    let apart = |sql: &str| {
+        let left = room.saturating_sub(staged(values_of(statement, sql).len()));
+        sql.len() <= left || set_apart(sql, left, staged(1)).is_some()
+    };
+    match ManyRows::find(&statement.sql).filter(|many| (many.len() as u64) < MOST_ROWS) {
+        Some(many) => {
+            (0..many.len()).all(|at| many.size(at..at + 1) <= room / 2 || apart(&many.part(at..at + 1)))
         }
+        None => apart(&statement.sql),
     }
-    false
 }
