@@ -13,6 +13,10 @@ use crate::{
 /// The most bytes of SQL that StarbaseDB takes in one request.
 pub const MAX_SQL_BYTES: usize = 100_000;
 
+/// The longest text that is sent to a replica that takes longer ones than StarbaseDB, in bytes, whatever it says it takes: a
+/// text is held in memory three times on its way.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
+
 /// The longest literal that is put into a text, in bytes; a longer value is sent ahead, in pieces. A third of
 /// [`MAX_SQL_BYTES`], so that a few values of middling size need no extra request.
 pub const MAX_LITERAL_BYTES: usize = 32_000;

@@ -4,7 +4,7 @@ use crate::{
     moment::Moment,
     outcome::Settlement,
     reason::Reason,
-    sql::{LargeValue, ReplicaSet, row_start},
+    sql::{LargeValue, ReplicaSet, inlined, row_start},
 };
 
 /// A statement as it is sent, with the replicas it is for.
@@ -30,11 +30,8 @@ impl SentStatement {
 
     /// Its text with the values in it that are sent ahead: as somebody reads it.
     pub fn whole(&self) -> String {
-        let mut whole = self.sql.to_string();
-        for value in self.large.iter().flat_map(|values| values.iter()) {
-            whole = whole.replacen(&value.reference(), &value.literal(), 1);
-        }
-        whole
+        let large = self.large.as_deref().map_or(&[][..], Vec::as_slice);
+        inlined(&self.sql, large, usize::MAX).unwrap_or_else(|| self.sql.to_string())
     }
 
     /// What comes before its row, and the row.

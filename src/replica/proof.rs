@@ -3,7 +3,7 @@
 
 use crate::{
     journal::Issued,
-    wire::{Row, Standing},
+    wire::{Progress, Row, Standing},
 };
 
 /// What was sent, as far as a row can be checked against it.
@@ -13,7 +13,7 @@ pub struct Sent<'a> {
     pub standing: Standing,
     /// Every write up to this one is settled.
     pub position: u64,
-    /// Statements applied of the write after it.
+    /// How far the write after it is, as [`Progress::step`].
     pub step: u64,
     /// The texts sent since.
     pub issued: &'a [Issued],
@@ -46,9 +46,10 @@ pub fn prove(row: &Row, sent: &Sent<'_>, parts: impl FnOnce(u64) -> u64) -> Proo
     };
     let last = issued[at].last;
     let beyond = row.seq > last || row.seq == last && row.step > 0;
-    let back = row.seq == position && row.step < step;
+    let done = Progress::of(row.step);
+    let back = row.seq == position && done < Progress::of(step);
     // Of a write that is settled meanwhile no step counts.
-    let half = row.step > 0 && row.seq >= position && row.step >= parts(row.seq);
+    let half = row.step > 0 && row.seq >= position && done.statements >= parts(row.seq);
     if row.id != standing.id || beyond || back || half { Proof::Impossible } else { Proof::Ran(at) }
 }
 
@@ -115,7 +116,7 @@ mod tests {
                 let row = Row { id, seq, step, chain, changes: String::new() };
                 if let Proof::Ran(at) = prove(&row, &SENT, |_| parts) {
                     prop_assert!(seq <= ISSUED[at].last && chain == ISSUED[at].chain && id == 3);
-                    prop_assert!(step == 0 || seq < SENT.position || step < parts);
+                    prop_assert!(step == 0 || seq < SENT.position || Progress::of(step).statements < parts);
                 }
             }
         }

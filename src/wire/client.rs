@@ -1,11 +1,19 @@
 //! HTTP: one POST, one answer, with limits on time and size.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
 use super::verdict::TransportError;
 use crate::{
+    config::MAX_SQL_BYTES,
     error::Error,
     quoted::{acts, one_line},
 };
@@ -17,6 +25,9 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 /// The most of an answer that is read, in bytes. Ours are a row; a batch of 100,000 bytes returns at most
 /// a few kilobytes of counts.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The header by which a peer says what it takes: the version of this protocol, and the longest text in bytes.
+const PEER: &str = "afterquery-peer";
 
 /// Where a replica answers, and the token it wants.
 #[derive(Clone)]
@@ -142,6 +153,8 @@ impl fmt::Debug for Endpoint {
 pub struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
+    /// What the replica last said of the longest text it takes.
+    text_bytes: Arc<AtomicUsize>,
 }
 
 impl Client {
@@ -171,7 +184,12 @@ impl Client {
             .user_agent(concat!("afterquery/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::Start(describe(&error)))?;
-        Ok(Self { http, endpoint })
+        Ok(Self { http, endpoint, text_bytes: Arc::new(AtomicUsize::new(MAX_SQL_BYTES)) })
+    }
+
+    /// The longest text that the replica said it takes, in bytes.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes.load(Ordering::Relaxed)
     }
 
     /// Runs `sql` on the replica: the status, the `Retry-After` header and the body.
@@ -188,6 +206,10 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        if response.status().is_success() {
+            let told = response.headers().get(PEER).and_then(|value| value.to_str().ok());
+            self.text_bytes.store(told.and_then(told_bytes).unwrap_or(MAX_SQL_BYTES), Ordering::Relaxed);
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             let room = MAX_ANSWER_BYTES - body.len();
@@ -201,6 +223,13 @@ impl Client {
         }
         Ok((status, retry_after, body))
     }
+}
+
+/// What a peer's header says: `1 max_sql_bytes=4194304`. Of a version that is not known nothing is believed.
+fn told_bytes(header: &str) -> Option<usize> {
+    let mut words = header.split(' ');
+    (words.next() == Some("1")).then_some(())?;
+    words.find_map(|word| word.strip_prefix("max_sql_bytes=")?.parse().ok())
 }
 
 #[derive(serde::Serialize)]
@@ -238,6 +267,17 @@ mod tests {
             assert!(error.contains(url.split('?').next().unwrap()), "{error}");
         }
         assert_eq!(Endpoint::new("http://h:1/base/", None).unwrap().url.as_str(), "http://h:1/base/query");
+    }
+
+    #[test]
+    fn a_peer_says_how_long_a_text_it_takes() {
+        assert_eq!(told_bytes("1 max_sql_bytes=4194304"), Some(4_194_304));
+        assert_eq!(told_bytes("1 other=5 max_sql_bytes=7 more"), Some(7));
+        for header in
+            ["", "2 max_sql_bytes=7", "1", "max_sql_bytes=7", "1 max_sql_bytes=-1", "1 max_sql_bytes=1e9"]
+        {
+            assert_eq!(told_bytes(header), None, "{header}");
+        }
     }
 
     #[test]

@@ -1,4 +1,8 @@
-"""Serve a peer as a test wants it: `run_peer.py DB PORT [--rollback-on-error] [LIMIT=N ...]`."""
+"""Serve a peer as a test wants it.
+
+`run_peer.py DB PORT [--rollback-on-error] [--starbasedb] [LIMIT=N ...]`: `--starbasedb` is for texts
+as long as StarbaseDB takes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import sys
 
 from afterquery.peer import Limits
+from afterquery.peer.app import MAX_SQL_BYTES
 from afterquery.peer.serve import serve
 
 if __name__ == "__main__":
@@ -18,4 +23,5 @@ if __name__ == "__main__":
         client_token=os.environ["PEER_CLIENT_TOKEN"],
         rollback_on_error="--rollback-on-error" in options,
         limits=Limits.of([option for option in options if "=" in option]),
+        max_sql_bytes=100_000 if "--starbasedb" in options else MAX_SQL_BYTES,
     )

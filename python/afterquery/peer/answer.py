@@ -13,21 +13,24 @@ _JSON = (b"content-type", b"application/json")
 _RETRY_SOON = (b"retry-after", b"1")
 
 
-async def send_in_time(send: Send, content: bytes, seconds: float) -> None:
+Header = tuple[bytes, bytes]
+
+
+async def send_in_time(send: Send, content: bytes, seconds: float, *headers: Header) -> None:
     """Send a result; one that takes longer than `seconds` ends in the middle."""
     try:
-        await asyncio.wait_for(send_all(send, 200, content), seconds)
+        await asyncio.wait_for(send_all(send, 200, content, *headers), seconds)
     except asyncio.TimeoutError:
         # The server around closes the connection of an answer that is not whole.
         raise DisconnectedError from None
 
 
-async def send_all(send: Send, status: int, content: bytes) -> None:
-    """Send an answer of this status."""
-    headers = [_JSON, (b"content-length", str(len(content)).encode())]
+async def send_all(send: Send, status: int, content: bytes, *headers: Header) -> None:
+    """Send an answer of this status, with more headers than each has."""
+    every = [_JSON, (b"content-length", str(len(content)).encode()), *headers]
     if status == 503:
-        headers.append(_RETRY_SOON)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+        every.append(_RETRY_SOON)
+    await send({"type": "http.response.start", "status": status, "headers": every})
     if len(content) <= PART_BYTES:
         await send({"type": "http.response.body", "body": content})
         return

@@ -27,6 +27,9 @@ ROLE = "afterquery.role"
 # Parsing a body up to this many bytes takes the event loop less than a millisecond or two.
 _PARSE_AT_ONCE = 200_000
 
+MAX_SQL_BYTES = 4 * 1024 * 1024
+"""The longest text taken by default. A sender believes no more, whatever a replica says."""
+
 
 class Peer:
     """A replica on a SQLite file, as an ASGI application.
@@ -35,7 +38,9 @@ class Peer:
     - `admin_token`: who sends it may read and write.
     - `client_token`: who sends it may read.
     - `max_body_bytes`: a larger request is answered with 413.
-    - `max_sql_bytes`: a longer text is refused, and nothing of it applied.
+    - `max_sql_bytes`: a longer text is refused, and nothing of it applied. Senders are told it
+      with each answer, and send a write of more than 100,000 bytes as one text up to this; below
+      100,000 they are not asked for less. StarbaseDB takes 100,000.
     - `max_seconds`: a text that runs longer is stopped and answered with 503, and nothing of it
       applied.
     - `rollback_on_error`: take a text back as a whole when one of its statements fails. By default
@@ -54,7 +59,7 @@ class Peer:
         admin_token: str | Tokens,
         client_token: str | None = None,
         max_body_bytes: int = 16 * 1024 * 1024,
-        max_sql_bytes: int = 100_000,
+        max_sql_bytes: int = MAX_SQL_BYTES,
         max_seconds: float = 30.0,
         rollback_on_error: bool = False,
         synchronous: connect.Synchronous = "FULL",
@@ -74,6 +79,7 @@ class Peer:
         self._tally = Tally()
         self._max_body_bytes = max_body_bytes
         self._max_seconds = max_seconds
+        self._peer = (b"afterquery-peer", b"1 max_sql_bytes=%d" % max_sql_bytes)
         self.path = connect.checked(db)
         """The file. Open it with `sqlite3` to read from it; writing is for the peer alone."""
         rules = Rules(
@@ -234,7 +240,7 @@ class Peer:
     async def _sent(self, send: body.Send, result: bytes, role: Role) -> None:
         """Send a result, and count it against its role while its receiver takes it."""
         if role is Role.ADMIN:
-            await answer.send_all(send, 200, result)
+            await answer.send_all(send, 200, result, self._peer)
             return
         if self._unsent + len(result) > self.limits.max_unsent_bytes:
             most = self.limits.max_unsent_bytes
@@ -245,7 +251,7 @@ class Peer:
             )
         self._unsent += len(result)
         try:
-            await answer.send_in_time(send, result, self.limits.max_send_seconds)
+            await answer.send_in_time(send, result, self.limits.max_send_seconds, self._peer)
         finally:
             self._unsent -= len(result)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from afterquery._errors import ConfigurationError
-from afterquery.peer.app import Peer
+from afterquery.peer.app import MAX_SQL_BYTES, Peer
 from afterquery.peer.auth import Tokens
 from afterquery.peer.connect import Synchronous
 from afterquery.peer.connections import BACKLOG, Guests, watched
@@ -42,6 +42,7 @@ def serve(
     rollback_on_error: bool = False,
     synchronous: Synchronous = "FULL",
     limits: Limits | None = None,
+    max_sql_bytes: int = MAX_SQL_BYTES,
 ) -> None:
     """Serve `db` until SIGTERM or SIGINT; port 0 takes a free one. Prints a line when ready."""
     tokens = Tokens.of(admin_token, client_token)
@@ -53,6 +54,7 @@ def serve(
         rollback_on_error=rollback_on_error,
         synchronous=synchronous,
         limits=limits,
+        max_sql_bytes=max_sql_bytes,
     )
     server = _server(app)
     with _listening(host, port) as listener, _stops_quietly():
