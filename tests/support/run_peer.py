@@ -1,7 +1,7 @@
 """Serve a peer as a test wants it.
 
-`run_peer.py DB PORT [--rollback-on-error] [--starbasedb] [LIMIT=N ...]`: `--starbasedb` is for texts
-as long as StarbaseDB takes.
+`run_peer.py DB PORT [--rollback-on-error] [--starbasedb] [LIMIT=N ...]`: with `--starbasedb` a text
+may be as long as StarbaseDB takes it, and no longer.
 """
 
 from __future__ import annotations
