@@ -1,0 +1,67 @@
+"""`python -m powerloss`: all scenarios in their long form; the table goes to docs/reliability.md.
+
+Exit status: 0 nothing is wrong (or strace is missing, and CI is not set), 1 something is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+from powerloss import report, trace
+from powerloss.scenarios import LONG, SHORT, WEAK, Result, Scenario, folder
+
+SHOWN = 10
+
+
+def main() -> int:
+    options = _options()
+    lacking = trace.why_not()
+    if lacking is not None:
+        print(f"NOT TESTED: what power loss leaves: {lacking}", file=sys.stderr)
+        return 1 if os.environ.get("CI") else 0
+    print(f"seed {options.seed}", flush=True)
+    among = SHORT if options.short else WEAK if options.weak else LONG
+    chosen = [one for one in among if options.only in one.label]
+    with folder() as base:
+        done = [(one, _run(one, base / str(at), options.seed)) for at, one in enumerate(chosen)]
+    print(f"\n{report.table(done)}")
+    if any(result.wrong for _, result in done):
+        print(f"what there is to look into is in {base}")
+        return 1
+    if chosen == list(LONG):
+        report.write(
+            done, f"make powerloss ARGS='--seed {options.seed}'", time.strftime("%Y-%m-%d")
+        )
+    return 0
+
+
+def _run(scenario: Scenario, place: Path, seed: int) -> Result:
+    started = time.monotonic()
+    result = scenario.run(place, seed)
+    verdict = "WRONG" if result.wrong else "ok   "
+    seconds = time.monotonic() - started
+    print(f"{verdict} {seconds:4.0f} s  {scenario.label}: {result.states} states", flush=True)
+    if result.wrong:
+        print(f"      {dict(result.wrong)}", *result.examples[:SHOWN], sep="\n      ")
+        print(f"      again: make powerloss ARGS=\"--seed {seed} --only '{scenario.label}'\"")
+    return result
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m powerloss", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with this label")
+    parser.add_argument("--short", action="store_true", help="the short form of `make test`")
+    parser.add_argument(
+        "--weak", action="store_true", help="what promises less, judged as if it promised all"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
