@@ -31,8 +31,8 @@ from powerloss.workload import (
 )
 from support.process import ADMIN_TOKEN
 
-SECONDS = 20.0
-"""How long a recovery may take; it takes some hundredths of a second."""
+SECONDS = 10.0
+"""How long a recovery may take; it takes some tenths of a second."""
 
 ROWS = "SELECT k, step, typeof(v), hex(v) FROM log ORDER BY n"
 

@@ -93,12 +93,11 @@ class Scenario:
         return result
 
 
-DISK = Settings(writes=24, large=60_000)
-
 LONG = (
-    Scenario('journal, `durability="disk"`', "journal", DISK, 500),
-    Scenario("journal, `sync()`", "journal", Settings("async", sync=True, writes=24), 300),
-    Scenario("outbox, WAL, `synchronous=FULL`", "outbox", DISK, 300),
+    Scenario(
+        'journal, `durability="disk"`', "journal", Settings(writes=20, large=40_000), 600
+    ),
+    Scenario("outbox, WAL, `synchronous=FULL`", "outbox", Settings(), 300),
     Scenario(
         "outbox, rollback journal, `synchronous=EXTRA`",
         "outbox",
@@ -108,12 +107,12 @@ LONG = (
 )
 
 SHORT = (
-    Scenario("journal", "journal", Settings(writes=4), 40),
-    Scenario("outbox", "outbox", Settings(writes=4), 20),
+    Scenario("journal", "journal", Settings(writes=4), 30),
+    Scenario("outbox", "outbox", Settings(writes=4), 15),
 )
 
 WEAK = (
-    Scenario("journal, async", "journal", Settings("async", writes=4), 40),
-    Scenario("outbox, OFF", "outbox", Settings(synchronous="OFF", writes=4), 40),
+    Scenario("journal, sync() and async", "journal", Settings("async", sync=True, writes=4), 25),
+    Scenario("outbox, OFF", "outbox", Settings(synchronous="OFF", writes=4), 15),
 )
 """What promises less, judged as if it promised all: it must be found losing."""
