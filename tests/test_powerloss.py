@@ -95,9 +95,7 @@ def test_each_sector_may_be_there_or_not_and_the_length_too() -> None:
     old, new = b"o" * 1024, b"n" * 2048
     start = (CREATE, Event("write", "/m/a/f", at=0, data=old), *sync("/m/a/f"), *NAME)
     disk = happen(*start, Event("write", "/m/a/f", at=0, data=new))
-    found = {
-        disk.image(How(random.Random(seed), 512, 0.5, 0.5, 1.0))["f"] for seed in range(1_000)
-    }
+    found = {disk.image(How(random.Random(seed), 512, 0.5, 0.5, 1.0))["f"] for seed in range(1_000)}
     sectors = [data[at : at + 512] for data in found if data for at in range(0, len(data), 512)]
     assert set(sectors) == {b"o" * 512, b"n" * 512, b"\0" * 512}
     # Two sectors that were there and may be new, and two more or none; the new may be zeros.

@@ -11,7 +11,7 @@ use super::{
     cursor::Cursor,
     disk::Disk,
     lock::Lock,
-    store::{Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files, BESIDE},
+    store::{BESIDE, Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
 };
 use crate::{
     config::{Config, Durability, JournalConfig},
@@ -91,7 +91,9 @@ fn sync_names(path: &Path) -> io::Result<()> {
         let Ok(opened) = fs::File::open(directory) else { continue };
         match opened.sync_all() {
             // Some file systems cannot, or need not.
-            Err(error) if error.raw_os_error() != Some(libc::EINVAL) && !is_read_only(&error) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) && !is_read_only(&error) => {
+                return Err(error);
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import signal
 import sqlite3
 import sys
 import threading
@@ -57,6 +58,14 @@ class Settings:
         )
 
 
+class Interrupted(BaseException):
+    """What the application's handler of a signal raises."""
+
+
+def _interrupt(*_: object) -> None:
+    raise Interrupted
+
+
 class Writer(threading.Thread):
     """One thread of the application."""
 
@@ -66,15 +75,28 @@ class Writer(threading.Thread):
         self.lane = number
         self.chance = random.Random(f"{app.settings.seed} {app.settings.run} {number}")
 
-    def run(self) -> None:
-        path = Path(self.app.settings.folder) / "primary.db"
-        self.primary = sqlite3.connect(path, isolation_level=None, timeout=60)
+        path = Path(app.settings.folder) / "primary.db"
+        # Made by one thread and used by another, which alone has it from then on.
+        self.primary = sqlite3.connect(
+            path, isolation_level=None, timeout=60, check_same_thread=False
+        )
         self.primary.execute("PRAGMA synchronous = OFF")
+
+    def run(self) -> None:
         while True:
-            for _ in range(self.chance.randint(1, 40)):
-                with self.app.order:
-                    self.write()
-            self.app.pause(self.chance.uniform(0, 0.03))
+            self.burst()
+
+    def burst(self) -> None:
+        """Some writes one after the other, and a pause."""
+        for _ in range(self.chance.randint(1, 40)):
+            with self.app.order:
+                self.write()
+        self.app.pause(self.chance.uniform(0, 0.03))
+
+    def clean(self) -> None:
+        """After what was interrupted."""
+        if self.primary.in_transaction:
+            self.primary.execute("ROLLBACK")
 
     def write(self) -> None:
         kind, size = choose(self.chance)
@@ -125,12 +147,27 @@ class App:
         return transaction.replication
 
     def run(self) -> None:
+        """The main thread writes, too: it is the one that signals interrupt."""
+        writers = [Writer(self, number) for number in range(self.settings.threads)]
+        signal.signal(signal.SIGUSR1, _interrupt)
         print("ready", flush=True)
-        for number in range(self.settings.threads):
-            Writer(self, number).start()
+        for writer in writers[1:]:
+            writer.start()
         while True:
-            self.look()
-            self.pause(LOOK_SECONDS)
+            try:
+                writers[0].burst()
+                self.look()
+                self.pause(LOOK_SECONDS)
+            except Interrupted:
+                self._clean(writers[0])
+
+    def _clean(self, writer: Writer) -> None:
+        while True:
+            try:
+                writer.clean()
+            except Interrupted:
+                continue
+            return
 
     def look(self) -> None:
         """Note the outcomes that have come."""

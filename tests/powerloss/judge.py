@@ -34,6 +34,8 @@ from support.process import ADMIN_TOKEN
 SECONDS = 10.0
 """How long a recovery may take; it takes some tenths of a second."""
 
+logging.getLogger("afterquery").addHandler(logging.NullHandler())
+
 ROWS = "SELECT k, step, typeof(v), hex(v) FROM log ORDER BY n"
 
 

@@ -8,9 +8,11 @@ from powerloss.scenarios import Result, Scenario
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- powerloss:begin -->\n", "<!-- powerloss:end -->\n"
-HEAD = ("what promises", "calls recorded", "points", "states")
-HEAD += ("power lost by the application", "the replica", "both")
-HEAD += ("recovered", "lost", "doubled", "wrong otherwise")
+HEAD = (
+    *("what promises", "calls recorded", "points", "states"),
+    *("power lost by the application", "the replica", "both"),
+    *("recovered", "lost", "doubled", "wrong otherwise"),
+)
 
 
 def row(label: str, result: Result) -> list[str]:

@@ -19,7 +19,6 @@ from powerloss.states import points, states
 from powerloss.workload import Settings
 from support.serve import served
 
-
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30
 
@@ -94,9 +93,7 @@ class Scenario:
 
 
 LONG = (
-    Scenario(
-        'journal, `durability="disk"`', "journal", Settings(writes=20, large=40_000), 600
-    ),
+    Scenario('journal, `durability="disk"`', "journal", Settings(writes=20, large=40_000), 600),
     Scenario("outbox, WAL, `synchronous=FULL`", "outbox", Settings(), 300),
     Scenario(
         "outbox, rollback journal, `synchronous=EXTRA`",

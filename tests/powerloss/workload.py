@@ -178,7 +178,7 @@ def outbox(world: World) -> None:
         if phase != 1:
             relay.start()
         world.threads(lambda ks: _commit(world, path, ks), phase, 2)
-        # For so long, and not much longer, a relay that dies while it stops keeps the next one waiting.
+        # For about so long a relay that dies while it stops keeps the next one waiting.
         relay.stop(4)
         if phase == 0:
             world.peer.kill()
