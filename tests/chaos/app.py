@@ -62,10 +62,6 @@ class Interrupted(BaseException):
     """What the application's handler of a signal raises."""
 
 
-def _interrupt(*_: object) -> None:
-    raise Interrupted
-
-
 class Writer(threading.Thread):
     """One thread of the application."""
 
@@ -122,6 +118,7 @@ class App:
         self.teller = Teller(Path(settings.folder) / "told.jsonl")
         self.replicator = settings.replicator()
         self.never = threading.Event()
+        self.may_interrupt = False
         self.open: deque[tuple[int, Replication, set[str]]] = deque()
 
     def pause(self, seconds: float) -> None:
@@ -149,25 +146,24 @@ class App:
     def run(self) -> None:
         """The main thread writes, too: it is the one that signals interrupt."""
         writers = [Writer(self, number) for number in range(self.settings.threads)]
-        signal.signal(signal.SIGUSR1, _interrupt)
+        signal.signal(signal.SIGUSR1, self._interrupt)
         print("ready", flush=True)
         for writer in writers[1:]:
             writer.start()
         while True:
             try:
+                self.may_interrupt = True
                 writers[0].burst()
                 self.look()
                 self.pause(LOOK_SECONDS)
             except Interrupted:
-                self._clean(writers[0])
+                writers[0].clean()
 
-    def _clean(self, writer: Writer) -> None:
-        while True:
-            try:
-                writer.clean()
-            except Interrupted:
-                continue
-            return
+    def _interrupt(self, *_: object) -> None:
+        # Not a second time before the first one has been dealt with.
+        if self.may_interrupt:
+            self.may_interrupt = False
+            raise Interrupted
 
     def look(self) -> None:
         """Note the outcomes that have come."""

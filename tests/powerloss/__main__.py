@@ -6,10 +6,12 @@ Exit status: 0 nothing is wrong (or strace is missing, and CI is not set), 1 som
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from powerloss import report, trace
@@ -27,8 +29,11 @@ def main() -> int:
     print(f"seed {options.seed}", flush=True)
     among = SHORT if options.short else WEAK if options.weak else LONG
     chosen = [one for one in among if options.only in one.label]
-    with folder() as base:
-        done = [(one, _run(one, base / str(at), options.seed)) for at, one in enumerate(chosen)]
+    context = multiprocessing.get_context("spawn")
+    with folder() as base, ProcessPoolExecutor(os.cpu_count(), context) as pool:
+        places = [base / str(at) for at in range(len(chosen))]
+        results = pool.map(_run, chosen, places, [options.seed] * len(chosen))
+        done = list(zip(chosen, results, strict=True))
     print(f"\n{report.table(done)}")
     if any(result.wrong for _, result in done):
         print(f"what there is to look into is in {base}")

@@ -31,7 +31,7 @@ from powerloss.workload import (
 )
 from support.process import ADMIN_TOKEN
 
-SECONDS = 10.0
+SECONDS = 20.0
 """How long a recovery may take; it takes some tenths of a second."""
 
 logging.getLogger("afterquery").addHandler(logging.NullHandler())

@@ -93,13 +93,13 @@ class Scenario:
 
 
 LONG = (
-    Scenario('journal, `durability="disk"`', "journal", Settings(writes=20, large=40_000), 600),
-    Scenario("outbox, WAL, `synchronous=FULL`", "outbox", Settings(), 300),
+    Scenario('journal, `durability="disk"`', "journal", Settings(writes=6), 500),
+    Scenario("outbox, WAL, `synchronous=FULL`", "outbox", Settings(writes=6), 350),
     Scenario(
         "outbox, rollback journal, `synchronous=EXTRA`",
         "outbox",
-        Settings(mode="DELETE", synchronous="EXTRA"),
-        150,
+        Settings(mode="DELETE", synchronous="EXTRA", writes=6),
+        200,
     ),
 )
 
