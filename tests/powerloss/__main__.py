@@ -12,12 +12,9 @@ import random
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 from powerloss import report, trace
-from powerloss.scenarios import LONG, SHORT, WEAK, Result, Scenario, folder
-
-SHOWN = 10
+from powerloss.scenarios import LONG, SHORT, WEAK, folder, play
 
 
 def main() -> int:
@@ -32,7 +29,7 @@ def main() -> int:
     context = multiprocessing.get_context("spawn")
     with folder() as base, ProcessPoolExecutor(os.cpu_count(), context) as pool:
         places = [base / str(at) for at in range(len(chosen))]
-        results = pool.map(_run, chosen, places, [options.seed] * len(chosen))
+        results = pool.map(play, chosen, places, [options.seed] * len(chosen))
         done = list(zip(chosen, results, strict=True))
     print(f"\n{report.table(done)}")
     if any(result.wrong for _, result in done):
@@ -43,18 +40,6 @@ def main() -> int:
             done, f"make powerloss ARGS='--seed {options.seed}'", time.strftime("%Y-%m-%d")
         )
     return 0
-
-
-def _run(scenario: Scenario, place: Path, seed: int) -> Result:
-    started = time.monotonic()
-    result = scenario.run(place, seed)
-    verdict = "WRONG" if result.wrong else "ok   "
-    seconds = time.monotonic() - started
-    print(f"{verdict} {seconds:4.0f} s  {scenario.label}: {result.states} states", flush=True)
-    if result.wrong:
-        print(f"      {dict(result.wrong)}", *result.examples[:SHOWN], sep="\n      ")
-        print(f"      again: make powerloss ARGS=\"--seed {seed} --only '{scenario.label}'\"")
-    return result
 
 
 def _options() -> argparse.Namespace:

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from support.serve import served
 
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30
+SHOWN = 10
+"""How many states are told of after which something is wrong."""
 
 
 @contextmanager
@@ -113,3 +116,16 @@ WEAK = (
     Scenario("outbox, OFF", "outbox", Settings(synchronous="OFF", writes=4), 15),
 )
 """What promises less, judged as if it promised all: it must be found losing."""
+
+
+def play(scenario: Scenario, place: Path, seed: int) -> Result:
+    """Run it, and say how it went."""
+    started = time.monotonic()
+    result = scenario.run(place, seed)
+    verdict = "WRONG" if result.wrong else "ok   "
+    seconds = time.monotonic() - started
+    print(f"{verdict} {seconds:4.0f} s  {scenario.label}: {result.states} states", flush=True)
+    if result.wrong:
+        print(f"      {dict(result.wrong)}", *result.examples[:SHOWN], sep="\n      ")
+        print(f"      again: make powerloss ARGS=\"--seed {seed} --only '{scenario.label}'\"")
+    return result
