@@ -19,6 +19,7 @@ from typing import Any
 from afterquery import Replica
 from afterquery.outbox import Relay
 from afterquery.peer import Peer
+from chaos.drain import wait
 from powerloss.states import State
 from powerloss.workload import (
     NAME,
@@ -118,8 +119,10 @@ class Judge:
 
     def journal(self, app: Path, url: str) -> None:
         replicator = open_replicator(app, url, self.settings)
+        flushed = False
         try:
-            if not replicator.flush(SECONDS):
+            flushed = wait(replicator)
+            if not flushed:
                 self.add("unsettled", "not everything was delivered")
             stats = replicator.stats()
             if stats.replicas[0].state not in {"live", "connecting"}:
@@ -128,7 +131,7 @@ class Judge:
             letters = [int(text.rsplit("(", 1)[1].rstrip(")")) for text in texts]
             replicator.discard()
         finally:
-            closed = replicator.close(SECONDS)
+            closed = replicator.close(SECONDS if flushed else 0)
         left = sorted(path.name for path in (app / "var" / "journal").iterdir())
         if not closed or left:
             self.add("left", left)
@@ -173,6 +176,8 @@ class Judge:
         if sound != "ok":
             self.add("broken", sound)
         self.rows_are_right(self.rows(path))
+        if self.wrong:
+            return
         relay = Relay(path, [Replica(url, name=NAME)], poll=0.01, lease=0.2, **PATIENT)
         if not relay.run(once=SECONDS):
             self.add("unsettled", f"{relay.state}: {relay.problem}")
