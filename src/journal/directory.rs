@@ -12,10 +12,10 @@ use super::{
     disk::Disk,
     lock::Lock,
     private,
-    store::{Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
+    store::{BESIDE, Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
 };
 use crate::{
-    config::{Config, JournalConfig},
+    config::{Config, Durability, JournalConfig},
     error::Error,
     fork,
     shared::Level,
@@ -41,7 +41,7 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
     };
     let _inside = fork::enter();
     let names = config.replicas.iter().map(|replica| replica.name.clone()).collect();
-    let directory = Directory { config, settings, names, path: create(&settings.path)? };
+    let directory = Directory { config, settings, names, path: create(settings)? };
     let mut told = Vec::new();
     let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let (adopted, newest) = directory.adopt(&own_origin, &mut told)?;
@@ -70,14 +70,39 @@ struct Directory<'a> {
 }
 
 /// Makes the directory, and its path the one by which every user of it knows it.
-fn create(path: &Path) -> Result<PathBuf, Error> {
+fn create(settings: &JournalConfig) -> Result<PathBuf, Error> {
+    let path = &settings.path;
     let failed = |problem: String| Error::Journal { path: path.display().to_string(), problem };
     if path.exists() && !path.is_dir() {
         return Err(failed("it is a file; give the path of a directory".into()));
     }
-    private::create_directory(path)
-        .and_then(|()| path.canonicalize())
-        .map_err(|error| failed(error.to_string()))
+    let made = private::create_directory(path).and_then(|()| path.canonicalize());
+    let made = made.map_err(|error| failed(error.to_string()))?;
+    if settings.durability == Durability::Disk {
+        sync_names(&made).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(made)
+}
+
+/// Has the disk keep the names of a directory and of all above it, whoever made them: what is synced in a directory is gone
+/// with its name.
+fn sync_names(path: &Path) -> io::Result<()> {
+    for directory in path.ancestors().skip(1) {
+        // One that may be entered but not read was not made by us.
+        let Ok(opened) = fs::File::open(directory) else { continue };
+        match opened.sync_all() {
+            // Some file systems cannot, or need not.
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) && !is_read_only(&error) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 impl Directory<'_> {
@@ -138,9 +163,12 @@ impl Directory<'_> {
             let origin = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
             let is = |end: &str| path.extension().is_some_and(|extension| extension == end) && origin != own;
             let lock_path = self.path(&origin, "lock");
-            if is("lock") && !self.path(&origin, "journal").exists() {
-                // Its process ended between the removal of the two.
-                let _ = Lock::take(&lock_path).map(|lock| lock.map(Lock::remove));
+            let journal = self.path(&origin, "journal");
+            if (is("lock") || BESIDE.iter().any(|end| is(&format!("journal{end}")))) && !journal.exists() {
+                // Its process, or the power, ended while they were removed, or made.
+                if let Ok(Some(lock)) = Lock::take(&lock_path) {
+                    let _ = remove_files(&journal).and_then(|()| lock.remove());
+                }
             }
             if is("journal") && !Lock::is_held_here(&lock_path) {
                 match self.adopt_one(&path, &origin, told) {

@@ -158,8 +158,12 @@ impl Store {
     pub fn peek(path: &Path) -> Result<String> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-        let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
-        Ok(connection.query_row("SELECT id FROM origin", [], |row| row.get(0))?)
+        let read = |how: &str| -> Result<String> {
+            let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
+            Ok(connection.query_row("SELECT id FROM origin", [], |row| row.get(0))?)
+        };
+        // Its process, or the power, may have ended while the log was copied into it: then the log says how it is.
+        read("immutable=1").or_else(|error| if has_log(path) { read("mode=ro") } else { Err(error) })
     }
 
     /// Whose writes it holds.
@@ -205,10 +209,11 @@ impl Store {
             let bit = match known.iter().find(|(_, known)| known == name) {
                 Some(&(bit, _)) => bit,
                 None => {
+                    let (position, state) = (self.last()? as i64, state_of(&Cursor::default()));
+                    // In one step with its sum: a row without one is damaged.
                     self.connection
-                        .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, 0, '', 0)")?
-                        .execute(params![next, name])?;
-                    self.save_bit(next, self.last()?, &state_of(&Cursor::default()))?;
+                        .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)")?
+                        .execute(params![next, name, position, state, sum_of(&[position], &state)])?;
                     next += 1;
                     next - 1
                 }
@@ -610,7 +615,8 @@ pub fn inspect_header(path: &Path) -> Result<()> {
     let mut header = [0; 100];
     let read = std::fs::File::open(path).and_then(|mut file| read_up_to(&mut file, &mut header));
     let length = read.map_err(|error| StoreError::Damaged(error.to_string()))?;
-    if length == 0 {
+    // Zeros are what is there of a file whose length reached the disk, and nothing else before the power failed.
+    if header[..length].iter().all(|&byte| byte == 0) {
         return Err(StoreError::Empty);
     }
     if length < header.len() || !header.starts_with(b"SQLite format 3\0") {
@@ -637,9 +643,13 @@ pub fn inspect_header(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a journal's file, and what SQLite keeps beside it.
+/// How the names end of what SQLite keeps beside a journal's file: the last one while it makes it.
+pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Removes a journal's file, and what SQLite keeps beside it. What is beside it comes last: a new file of this name must not
+/// meet it, and without the file it is known to be of no use.
 pub fn remove_files(path: &Path) -> std::io::Result<()> {
-    for end in ["", "-wal", "-shm"] {
+    for end in [""].into_iter().chain(BESIDE) {
         let mut path = path.as_os_str().to_owned();
         path.push(end);
         match std::fs::remove_file(path) {
@@ -648,6 +658,13 @@ pub fn remove_files(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether there is anything in the log beside a journal's file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|found| found.len() > 0)
 }
 
 fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Result<usize> {
