@@ -2,26 +2,29 @@
 
 use pyo3::prelude::*;
 
+use super::border::entry;
 use crate::{
     quoted::{MAX_LOG_BYTES, escaped as escape, one_line},
     sql::without_values as strip,
 };
 
+/// How much of a text is shown, in bytes.
+const SHOWN: usize = 120;
+
 /// A text on one bounded line, with nothing in it that acts on a terminal.
 #[pyfunction]
-pub fn quoted(text: &str) -> String {
-    one_line(text, MAX_LOG_BYTES)
+pub fn quoted(text: &str) -> PyResult<String> {
+    entry("quoted", || Ok(one_line(text, MAX_LOG_BYTES)))
 }
 
 /// A text on its lines, with nothing in it that acts on a terminal.
 #[pyfunction]
-pub fn escaped(text: &str) -> String {
-    escape(text)
+pub fn escaped(text: &str) -> PyResult<String> {
+    entry("escaped", || Ok(escape(text)))
 }
 
 /// The beginning of a SQL text on one line, with `?` for each value in it.
 #[pyfunction]
-pub fn without_values(sql: &str) -> String {
-    const SHOWN: usize = 120;
-    one_line(&strip(sql, SHOWN), SHOWN)
+pub fn without_values(sql: &str) -> PyResult<String> {
+    entry("without_values", || Ok(one_line(&strip(sql, SHOWN), SHOWN)))
 }
