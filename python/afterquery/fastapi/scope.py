@@ -144,8 +144,8 @@ class RequestScope:
                         transaction.rollback()
                     elif not self._passed_on(replicator, transaction):
                         transaction.commit()
-                except Exception:
-                    failures.report("a request's write could not be submitted or dropped")
+                except Exception as error:
+                    failures.report("a request's write could not be submitted or dropped", error)
             self._deciding = False
 
     def _held_back(self) -> list[tuple[Replicator, Transaction]]:

@@ -16,10 +16,11 @@ from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import (
     autocommit,
+    autocommit_setter,
     isolation_level,
+    isolation_level_setter,
     own_cursor,
-    set_autocommit,
-    set_isolation_level,
+    true_errors,
 )
 from afterquery.sqlite3._outbox import OutboxGathering
 
@@ -101,7 +102,8 @@ class Connection(sqlite3.Connection):
     @isolation_level.setter
     def isolation_level(self, level: Any) -> None:
         reopens = level is None and autocommit(self) is False
-        self._follower.committing(self, lambda: set_isolation_level(self, level), reopens=reopens)
+        with true_errors():
+            self._follower.committing(self, isolation_level_setter(self, level), reopens=reopens)
 
     if hasattr(sqlite3.Connection, "autocommit"):
 
@@ -112,7 +114,7 @@ class Connection(sqlite3.Connection):
 
         @autocommit.setter
         def autocommit(self, value: Any) -> None:
-            self._follower.committing(self, lambda: set_autocommit(self, value))
+            self._follower.committing(self, autocommit_setter(self, value))
 
 
 def connect(

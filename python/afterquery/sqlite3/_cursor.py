@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from afterquery._failures import failures
+from afterquery._failures import failures, interrupted
 from afterquery.sqlite3._script import run_script
 from afterquery.sqlite3._statement import Control, statement
 
@@ -27,7 +27,9 @@ class Cursor(sqlite3.Cursor):
         connection: Connection = self.connection  # type: ignore[assignment]
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception as error:  # not a str: sqlite3 says so
+            if interrupted(error):
+                raise
             return super().execute(sql, parameters)
         if found.writes:
             run = super().execute
@@ -39,6 +41,8 @@ class Cursor(sqlite3.Cursor):
         except BaseException:
             connection._follower.after_error(connection)
             raise
+        if found.holds and self.description is not None:
+            connection._follower.holding(self)
         connection._follower.gathering.count(sql)
         return self
 
@@ -48,14 +52,16 @@ class Cursor(sqlite3.Cursor):
         follower = connection._follower
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception as error:  # not a str: sqlite3 says so
+            if interrupted(error):
+                raise
             return super().executemany(sql, rows)
         if not found.writes:
             return super().executemany(sql, rows)
-        with follower.lock:
-            if found.deterministic and not follower.alone(connection, found):
-                return follower.many(connection, sql, rows, super().executemany)
-            return self._one_by_one(sql, rows)
+        # Without the lock: it is let go of while the user's generator makes a row.
+        if found.deterministic and not follower.alone(connection, found):
+            return follower.many(connection, sql, rows, super().executemany)
+        return self._one_by_one(sql, rows)
 
     def executescript(self, sql_script: str, /) -> Self:
         """As `sqlite3.Cursor.executescript`."""
@@ -66,9 +72,7 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def _control(self, connection: Connection, control: Control, sql: str, parameters: Any) -> Self:
-        def run() -> None:
-            super(Cursor, self).execute(sql, parameters)
-
+        run = partial(super().execute, sql, parameters)
         connection._follower.control(connection, control, sql, run)
         return self
 
@@ -104,6 +108,9 @@ class Cursor(sqlite3.Cursor):
             while (row := super().fetchone()) is not None:
                 rows.append(row)
         except Exception as raised:  # a converter's, for one
+            if interrupted(raised):
+                super().execute("SELECT 1 LIMIT 0")
+                raise
             error = raised
             super().execute("SELECT 1 LIMIT 0")  # ends the statement
         finally:

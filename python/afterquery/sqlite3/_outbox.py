@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import starmap
 from typing import TYPE_CHECKING, cast
 
 from afterquery._failures import failures
@@ -14,7 +15,9 @@ from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begun, own_cursor
 
 if TYPE_CHECKING:
-    from afterquery import Transaction
+    from collections.abc import Sequence
+
+    from afterquery import Replicator, Transaction
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
     from afterquery.sqlite3._statement import Statement as Found
@@ -24,6 +27,11 @@ class OutboxGathering(Gathering):
     """Gathers while a transaction is open, and writes its row before it is committed."""
 
     _sealed = False
+
+    def __init__(self, replicator: Replicator) -> None:
+        super().__init__(replicator)
+        self._written: list[object] = []
+        """Not empty as soon as the row of a statement that was committed by itself is there."""
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:  # `autocommit=False` begins one with the connection
@@ -58,27 +66,33 @@ class OutboxGathering(Gathering):
         except sqlite3.Error:  # not set, or gone with its transaction
             pass
 
-    def ticket(self) -> Ticket | None:
+    def ticket(self, ran: Sequence[object]) -> Ticket | None:
         """None: the database keeps the order."""
+        del ran
         return None
 
     def alone(self, connection: sqlite3.Connection) -> None:
         try:
-            # The semicolon: before an INSERT, sqlite3 may begin a transaction.
-            own_cursor(connection).execute(f";{WRITE}", (encode(self._statements()),))
+            if not self._written:
+                # The semicolon: before an INSERT, sqlite3 may begin a transaction.
+                row = (f";{WRITE}", (encode(self._statements()),))
+                self._written.extend(starmap(own_cursor(connection).execute, (row,)))
             self._sealed = True
-        except sqlite3.Error:
-            failures.report("the row of a committed statement could not be written to the outbox")
+        except sqlite3.Error as error:
+            failures.report(
+                "the row of a committed statement could not be written to the outbox", error
+            )
         self.committed(None)
+        self._written = []
 
     def committed(self, ticket: Ticket | None) -> None:
         del ticket
-        sealed, self._sealed = self._sealed, False
-        if self._statements() and not sealed:
+        if self._statements() and not self._sealed:
             failures.report("a transaction was committed without its row in the outbox")
-        if sealed:
+        if self._sealed:
             _wake.committed(self.order)
         self._ended()
+        self._sealed = False
 
     def _statements(self) -> list[Statement]:
         transaction = cast("Gathered | None", self._transaction)

@@ -17,6 +17,7 @@ _TOKEN = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$\x80-\U0010ffff]+""",
     re.DOTALL,
 )
+_READ_ONLY = frozenset({"SELECT", "VALUES", "WITH"})
 _CONNECTION = re.compile(r"last_insert_rowid|changes", re.IGNORECASE)
 
 
@@ -40,6 +41,8 @@ class Statement:
     """It certainly does, and may run in a transaction."""
     ddl: bool
     """It changes the schema, if that is not done already."""
+    holds: bool
+    """It is no write, but SQLite takes it for one as long as it has rows to give."""
     control: Control | None
     begins: bool
     """`sqlite3` begins a transaction before it, where isolation_level says so."""
@@ -61,6 +64,7 @@ def _read(sql: str) -> Statement:
         writes=kind in {"write", "ddl", "unknown"},
         known=kind in {"write", "ddl"},
         ddl=kind == "ddl",
+        holds=bool(found) and found[0].verb not in _READ_ONLY and kind in {"read", "other"},
         control=_control(sql) if kind == "txn" else None,
         begins=_BEGINS.match(sql) is not None,
         deterministic=deterministic,
