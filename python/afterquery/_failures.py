@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,28 +33,33 @@ class Failures:
         self._lost: WeakKeyDictionary[Replicator, Counter[str]] = WeakKeyDictionary()
         self._logged: set[tuple[str, type[BaseException] | None]] = set()
 
-    def report(
-        self, what: str, error: BaseException | None = None, lost: Replicator | None = None
-    ) -> None:
-        """Count what went wrong; log it, with its exception, the first time.
+    def report(self, what: str, lost: Replicator | None = None) -> None:
+        """Count what went wrong; log it the first time.
 
         `lost` is the replicator whose replicas may lack something now: its `flush()` is True no
-        more. Raises `error` where it is none of ours, but a signal handler's.
+        more.
         """
-        if error is not None and interrupted(error):
-            try:
-                raise error
-            finally:
-                del error  # this frame and its traceback would keep each other
-        kind = (what, None if error is None else type(error))
+        self._count(what, lost, None)
+
+    def caught(self, what: str, lost: Replicator | None = None) -> None:
+        """The same for the exception that is being handled, which is logged too. Raises it again
+        where it is none of ours, but a signal handler's."""
+        # Asked for, not passed on: a traceback and a frame in it that names it keep each other.
+        if _is_interrupted():
+            raise  # noqa: PLE0704
+        self._count(what, lost, sys.exc_info()[0])
+
+    def _count(
+        self, what: str, lost: Replicator | None, error: type[BaseException] | None
+    ) -> None:
         with self._lock:
             self._counts[what] += 1
             if lost is not None:
                 self._of(lost)[what] += 1
-            new = kind not in self._logged
-            self._logged.add(kind)
+            new = (what, error) not in self._logged
+            self._logged.add((what, error))
         if new:
-            _log.error("%s; logged once, counted each time", what, exc_info=error)
+            _log.error("%s; logged once, counted each time", what, exc_info=error is not None)
 
     def counts(self) -> Mapping[str, int]:
         """How often each kind of error happened."""
@@ -77,6 +83,11 @@ class Failures:
         if found is None:
             found = self._lost[replicator] = Counter()
         return found
+
+
+def _is_interrupted() -> bool:
+    error = sys.exc_info()[1]
+    return error is not None and interrupted(error)
 
 
 def interrupted(error: BaseException) -> bool:

@@ -213,8 +213,8 @@ class CommitOrder:
 def _held(replicator: Replicator, transaction: Transaction) -> bool:
     try:
         return _scope.held(replicator, transaction)
-    except Exception as error:
-        failures.report("a request could not hold a transaction back", error)
+    except Exception:
+        failures.caught("a request could not hold a transaction back")
         return False
 
 
@@ -225,9 +225,9 @@ def _end(place: _Place) -> None:
         try:
             # It is empty where an exception came after its commit, before that was noted.
             place.replication = transaction.commit() if len(transaction) else transaction.replication
-        except Exception as error:
-            failures.report(
-                "a committed transaction could not be submitted", error, lost=place.replicator
+        except Exception:
+            failures.caught(
+                "a committed transaction could not be submitted", lost=place.replicator
             )
     place.ended = True
     place.transaction = None
@@ -268,8 +268,8 @@ def _look_after() -> None:
             try:
                 if sum(order.look() for order in orders) == 0:
                     break
-            except Exception as error:
-                failures.report("commits that are held back could not be looked after", error)
+            except Exception:
+                failures.caught("commits that are held back could not be looked after")
             del orders
 
 

@@ -64,8 +64,8 @@ def open_connection(
         return sqlite3.connect(database, *args, **settings)  # type: ignore[no-any-return]
     try:
         current = replicator()
-    except Exception as error:
-        failures.report("there is no replicator, and nothing is replicated", error)
+    except Exception:
+        failures.caught("there is no replicator, and nothing is replicated")
         return sqlite3.connect(database, *args, **settings)  # type: ignore[no-any-return]
     return followed.connect(database, *args, replicator=current, **settings)
 

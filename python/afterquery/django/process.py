@@ -45,8 +45,8 @@ class Process:
         if replicator is not None:
             try:
                 replicator.close(self._close_timeout)
-            except Exception as error:
-                failures.report("the replicator could not be closed", error)
+            except Exception:
+                failures.caught("the replicator could not be closed")
 
     def _made(self) -> Replicator:
         if self._make is None:

@@ -50,8 +50,8 @@ def lifespan(
             # The replicator itself logs what was not confirmed in time.
             try:
                 await live.aclose(timeout)
-            except Exception as error:
-                failures.report("the replicator could not be closed", error)
+            except Exception:
+                failures.caught("the replicator could not be closed")
 
     return running
 

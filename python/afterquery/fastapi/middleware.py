@@ -86,8 +86,8 @@ class ReplicationMiddleware:
                     request.end(succeeded=message["status"] < 500)
                     if self._position_header is not None:
                         message = await self._positioned(request, message)
-                except Exception as error:
-                    failures.report("a request's end could not be followed", error)
+                except Exception:
+                    failures.caught("a request's end could not be followed")
             await send(message)
 
         return decide_and_send

@@ -144,8 +144,8 @@ class RequestScope:
                         transaction.rollback()
                     elif not self._passed_on(replicator, transaction):
                         transaction.commit()
-                except Exception as error:
-                    failures.report("a request's write could not be submitted or dropped", error)
+                except Exception:
+                    failures.caught("a request's write could not be submitted or dropped")
             self._deciding = False
 
     def _held_back(self) -> list[tuple[Replicator, Transaction]]:

@@ -155,9 +155,10 @@ class Follower:
     def _many_failed(self, many: Many, ran: list[T], error: BaseException) -> None:
         rows = many.rows
         if not ran and rows.seen and rows.ran and not many.asked:
+            left = _left(many.connection, many.sql, rows.changes, error)
             many.asked = True
-            if not _left(many.connection, many.sql, rows.changes, error):
-                rows.seen.pop()
+            if not left:
+                del rows.seen[-1]
         self._gather_many(many, ran)
         if not ran:
             self.after_error(many.connection)
@@ -175,9 +176,11 @@ class Follower:
 
     def _gather_many(self, many: Many, ran: Sequence[object]) -> None:
         if not many.taking:
-            many.whole = not many.rows.taken
-            many.taking = many.rows.take()
             many.at = self.gathering.mark()
+            many.rows.keep_last()
+            # No call among these: they are one step.
+            many.whole = not many.rows.taken
+            many.taking, many.rows.seen, many.rows.taken = many.rows.seen, [], True
         if many.taking and self.gathering.mark() <= many.at:
             result = ran[0] if ran and many.whole else None
             self.gathering.add(many.sql, many.taking, result, many=True)
@@ -345,8 +348,8 @@ class Follower:
         try:
             numbers = _numbers(connection) if found.connection else {}
             return self._replicator.before_query(sql, parameters, **numbers)[0]
-        except Exception as error:
-            failures.report("a statement could not be frozen", error)
+        except Exception:
+            failures.caught("a statement could not be frozen")
             return sql
 
     def _gather(
@@ -410,9 +413,9 @@ class Follower:
                 return result
         except BaseException:
             try:
-                self._end_own(connection)
+                self._end_own(connection, cursor)
             except BaseException:  # a signal handler's
-                self._end_own(connection)
+                self._end_own(connection, cursor)
                 raise
             raise
         return self._gather_known(connection, sql, given, seen, run, cursor)
@@ -425,16 +428,18 @@ class Follower:
                 self.rolling_back(connection, partial(own.execute, "ROLLBACK"))
             raise
 
-    def _end_own(self, connection: sqlite3.Connection) -> None:
+    def _end_own(self, connection: sqlite3.Connection, cursor: Results | None) -> None:
         """End a transaction of ours after an error, whose exception the user gets. What a statement
         did before its error is committed, as SQLite does by itself."""
         try:
+            if connection.in_transaction and cursor is not None:
+                cursor._end()
             if connection.in_transaction and self.gathering:
                 self._commit_own(connection, own_cursor(connection))
             if connection.in_transaction:
                 self.rolling_back(connection, partial(own_cursor(connection).execute, "ROLLBACK"))
-        except sqlite3.Error as error:
-            failures.report("a failed statement could not be ended", error)
+        except sqlite3.Error:
+            failures.caught("a failed statement could not be ended")
 
 
 class Many:
@@ -459,7 +464,7 @@ class Unlocked:
     bare `sqlite3`."""
 
     def __init__(
-        self, lock: threading.RLock, rows: Iterator[Any], again: Callable[[], None]
+        self, lock: Any, rows: Iterator[Any], again: Callable[[], None]
     ) -> None:
         self._lock = lock
         self._rows = rows
@@ -469,16 +474,21 @@ class Unlocked:
         return self
 
     def __next__(self) -> Any:
-        self._lock.release()
+        given_up: list[Any] = []
         try:
+            given_up.extend(starmap(self._lock._release_save, _ONCE))
             return next(self._rows)
         finally:
             try:
-                self._lock.acquire()
+                self._back(given_up)
             except BaseException:  # a signal handler's
-                self._lock.acquire()
+                self._back(given_up)
                 raise
-            self._again()
+
+    def _back(self, given_up: list[Any]) -> None:
+        if given_up and not self._lock._is_owned():
+            self._lock._acquire_restore(given_up[0])
+        self._again()
 
 
 _LEFT = """SELECT changes() OR EXISTS
@@ -494,8 +504,8 @@ def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseExce
         return True
     try:
         return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])
-    except sqlite3.Error as raised:
-        failures.report("what a failed statement left could not be asked", raised)
+    except sqlite3.Error:
+        failures.caught("what a failed statement left could not be asked")
         return True
 
 

@@ -69,8 +69,8 @@ class Gathering:
         """A statement that is not replicated ran."""
         try:
             self._replicator.after_query(sql)
-        except Exception as error:
-            failures.report("a statement could not be counted", error)
+        except Exception:
+            failures.caught("a statement could not be counted")
 
     def mark(self) -> int:
         """Grows with each statement that is gathered."""
@@ -82,8 +82,8 @@ class Gathering:
             if getattr(result, "description", None) is not None:
                 result = None  # it returns rows, and knows its count after the last one
             self._open().after_query(sql, parameters, result, many=many)
-        except Exception as error:
-            self._lose("a statement could not be replicated", error)
+        except Exception:
+            self._lose_caught("a statement could not be replicated")
 
     def move(
         self, control: Control, savepoints: Savepoints, *, began: bool = False
@@ -94,8 +94,8 @@ class Gathering:
         self._began_with_savepoint = began or self._began_with_savepoint
         try:
             self._savepoints = self._moved(control, savepoints)
-        except Exception as error:
-            self._lose("a savepoint could not be followed", error)
+        except Exception:
+            self._lose_caught("a savepoint could not be followed")
 
     def _moved(self, control: Control, savepoints: Savepoints) -> Savepoints:
         """The savepoints afterwards; made of those before it, as it may be done twice."""
@@ -114,8 +114,8 @@ class Gathering:
         try:
             if transaction is not None and len(transaction):
                 transaction.rollback()
-        except Exception as error:
-            failures.report("a transaction could not be dropped", error)
+        except Exception:
+            failures.caught("a transaction could not be dropped")
         self._ended()
 
     def ticket(self, ran: Sequence[object]) -> Ticket | None:
@@ -132,7 +132,7 @@ class Gathering:
             self.give_back(ticket)
             if not isinstance(error, Exception):
                 raise
-            self._lose("a commit has no place in the order, and is not replicated", error)
+            self._lose_caught("a commit has no place in the order, and is not replicated")
             return None
 
     def alone(self, connection: sqlite3.Connection) -> None:
@@ -150,8 +150,8 @@ class Gathering:
         try:
             if ticket is not None:
                 self.order.failed(ticket)
-        except Exception as error:
-            failures.report("a commit that failed could not be given back", error)
+        except Exception:
+            failures.caught("a commit that failed could not be given back")
 
     def committed(self, ticket: Ticket | None) -> None:
         """The transaction was committed. Harmless when repeated."""
@@ -160,16 +160,16 @@ class Gathering:
             if ticket is not None and transaction is not None:
                 self._last = ticket
                 self.order.committed(ticket, self._replicator, transaction)
-        except Exception as error:
-            self._lose("a committed transaction could not be submitted", error)
+        except Exception:
+            self._lose_caught("a committed transaction could not be submitted")
         self._ended()
 
     def unseen(self, what: str) -> None:
         """Something may be committed that the replicas do not get."""
-        self._lose(what)
+        failures.report(what, self._replicator)
 
-    def _lose(self, what: str, error: BaseException | None = None) -> None:
-        failures.report(what, error, lost=self._replicator)
+    def _lose_caught(self, what: str) -> None:
+        failures.caught(what, self._replicator)
 
     def _open(self) -> Transaction:
         if self._transaction is None:

@@ -78,10 +78,9 @@ class OutboxGathering(Gathering):
                 row = (f";{WRITE}", (encode(self._statements()),))
                 self._written.extend(starmap(own_cursor(connection).execute, (row,)))
             self._sealed = True
-        except sqlite3.Error as error:
-            failures.report(
-                "the row of a committed statement could not be written to the outbox", error
-            )
+        except sqlite3.Error:
+            failures.caught(
+                "the row of a committed statement could not be written to the outbox")
         self.committed(None)
         self._written = []
 

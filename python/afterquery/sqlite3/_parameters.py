@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from afterquery._failures import interrupted
+
 _BASIC = frozenset({int, float, str, bytes, bool, bytearray, memoryview, type(None)})
 _ADAPTED_BY_CORE = frozenset({datetime.date, datetime.datetime})
 _DEFAULT_ADAPTERS = "sqlite3.dbapi2"
@@ -76,11 +78,13 @@ class Rows:
 
     def __next__(self) -> Any:
         self.ran = False
-        self._keep_last()
+        self.keep_last()
         row = next(self._rows)
         try:
             given, seen = bound(row)
-        except Exception:  # sqlite3 gets the same error from the same adapter
+        except Exception as error:  # sqlite3 gets the same error from the same adapter
+            if interrupted(error):
+                raise
             given = seen = row
         self.changes = self._connection.total_changes
         self.inside = self._connection.in_transaction
@@ -88,13 +92,7 @@ class Rows:
         self.seen.append(seen)
         return given
 
-    def take(self) -> list[Any]:
-        """The rows that ran and were not taken before."""
-        self._keep_last()
-        self.taken, seen, self.seen = True, self.seen, []
-        return seen
-
-    def _keep_last(self) -> None:
+    def keep_last(self) -> None:
         """Before the user's generator goes on: it may fill the same object again."""
         if self.seen:
             self.seen[-1] = _kept(self.seen[-1])

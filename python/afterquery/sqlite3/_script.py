@@ -37,8 +37,8 @@ def run_script(
 def _split(script: str) -> list[str]:
     try:
         return split_statements(script)
-    except Exception as error:
-        failures.report("a script could not be split, and is not replicated", error)
+    except Exception:
+        failures.caught("a script could not be split, and is not replicated")
         return [script]
 
 
