@@ -49,13 +49,16 @@ class Failures:
             raise  # noqa: PLE0704
         self._count(what, lost, sys.exc_info()[0])
 
-    def _count(
-        self, what: str, lost: Replicator | None, error: type[BaseException] | None
-    ) -> None:
+    def count(self, what: str, lost: Replicator | None = None) -> None:
+        """Count what is logged elsewhere."""
         with self._lock:
             self._counts[what] += 1
             if lost is not None:
                 self._of(lost)[what] += 1
+
+    def _count(self, what: str, lost: Replicator | None, error: type[BaseException] | None) -> None:
+        with self._lock:
+            self.count(what, lost)
             new = (what, error) not in self._logged
             self._logged.add((what, error))
         if new:

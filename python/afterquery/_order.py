@@ -169,7 +169,8 @@ class CommitOrder:
         else:
             place.transaction = None
             failures.report(
-                "a commit did not say how it ended, and those behind it go on", lost=place.replicator
+                "a commit did not say how it ended, and those behind it go on",
+                lost=place.replicator,
             )
         place.resolved = True
 
@@ -224,11 +225,11 @@ def _end(place: _Place) -> None:
     if transaction is not None and not place.ended:
         try:
             # It is empty where an exception came after its commit, before that was noted.
-            place.replication = transaction.commit() if len(transaction) else transaction.replication
-        except Exception:
-            failures.caught(
-                "a committed transaction could not be submitted", lost=place.replicator
+            place.replication = (
+                transaction.commit() if len(transaction) else transaction.replication
             )
+        except Exception:
+            failures.caught("a committed transaction could not be submitted", lost=place.replicator)
     place.ended = True
     place.transaction = None
 

@@ -7,7 +7,10 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-use super::classification::{Statement, reasons};
+use super::{
+    classification::{Statement, reasons},
+    integrations::IntegrationStats,
+};
 use crate::{
     config::OnNondeterministic,
     journal::{self, LetterKey, Pending},
@@ -195,10 +198,12 @@ pub struct Stats {
     unsaved: u64,
     #[pyo3(get)]
     journal_problem: Option<String>,
+    #[pyo3(get)]
+    integrations: IntegrationStats,
 }
 
 impl Stats {
-    pub fn new(live: &super::live::Live) -> Self {
+    pub fn new(live: &super::live::Live, integrations: IntegrationStats) -> Self {
         let shared = live.engine.shared();
         let total = shared.sources().fold(Pending::default(), |sum, source| sum + source.journal.total());
         Self {
@@ -212,6 +217,7 @@ impl Stats {
             logs_dropped: live.logs_dropped(),
             unsaved: shared.own.journal.unsaved(),
             journal_problem: shared.journal_problem(),
+            integrations,
         }
     }
 }

@@ -29,7 +29,7 @@ class Interrupted(Exception):
     """What the signal handler raises, as a task queue's time limit does."""
 
 
-def handler(signum: int, frame: FrameType | None) -> None:
+def handler(*_: object) -> None:
     raise Interrupted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 class Rows(list[Any]):
     """Sets of parameters that know how many of them the driver has taken."""
 
-    taken = 0
+    _iterator: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        for self.taken, row in enumerate(super().__iter__(), 1):
-            yield row
+        # Its own in C, so that no signal handler comes between two rows.
+        self._iterator = super().__iter__()
+        return self._iterator
+
+    @property
+    def taken(self) -> int:
+        return 0 if self._iterator is None else len(self) - length_hint(self._iterator)
 
 
 class Statement:

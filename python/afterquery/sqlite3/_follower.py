@@ -463,9 +463,7 @@ class Unlocked:
     """Rows of the user's: while they are waited for, other threads may use the connection, as with
     bare `sqlite3`."""
 
-    def __init__(
-        self, lock: Any, rows: Iterator[Any], again: Callable[[], None]
-    ) -> None:
+    def __init__(self, lock: Any, rows: Iterator[Any], again: Callable[[], None]) -> None:
         self._lock = lock
         self._rows = rows
         self._again = again

@@ -85,9 +85,7 @@ class Gathering:
         except Exception:
             self._lose_caught("a statement could not be replicated")
 
-    def move(
-        self, control: Control, savepoints: Savepoints, *, began: bool = False
-    ) -> None:
+    def move(self, control: Control, savepoints: Savepoints, *, began: bool = False) -> None:
         """SAVEPOINT, ROLLBACK TO or RELEASE ran, and the transaction is open still. `savepoints`
         are those before; `began`: it began with this SAVEPOINT, and ends with its RELEASE. Harmless
         when repeated."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from afterquery._failures import failures
 from afterquery.outbox import _wake
 from afterquery.outbox._gathered import MARK, Gathered
-from afterquery.outbox._table import WRITE, install
+from afterquery.outbox._table import DROPPED, WRITE, install, make_within
 from afterquery.outbox._values import Statement, encode
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begun, own_cursor
@@ -79,8 +79,7 @@ class OutboxGathering(Gathering):
                 self._written.extend(starmap(own_cursor(connection).execute, (row,)))
             self._sealed = True
         except sqlite3.Error:
-            failures.caught(
-                "the row of a committed statement could not be written to the outbox")
+            failures.caught("the row of a committed statement could not be written to the outbox")
         self.committed(None)
         self._written = []
 
@@ -107,7 +106,14 @@ class OutboxGathering(Gathering):
     def _write(self, connection: sqlite3.Connection) -> None:
         own = own_cursor(connection)
         own.execute(f"SAVEPOINT {MARK}")
-        own.execute(WRITE, (encode(self._statements()),))
+        row = (encode(self._statements()),)
+        try:
+            own.execute(WRITE, row)
+        except sqlite3.OperationalError:
+            if not make_within(connection):
+                raise
+            failures.report(DROPPED)
+            own.execute(WRITE, row)
 
     def _new(self) -> Transaction:
         return cast("Transaction", Gathered())
