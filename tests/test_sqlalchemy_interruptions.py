@@ -93,6 +93,7 @@ def test_listeners_behind_ours_are_called() -> None:
     assert len(seen) == 2
     assert len(recorder.writes) == 2
     attached.detach()
+    engine.dispose()
 
 
 def test_statements_that_a_listener_ran_by_itself_are_told(
@@ -116,6 +117,7 @@ def test_statements_that_a_listener_ran_by_itself_are_told(
     assert attached.errors >= 1
     assert "statements that were not seen" in caplog.text
     attached.detach()
+    engine.dispose()
 
 
 def test_tables_of_the_outbox_are_not_reflected_and_come_back(
@@ -135,3 +137,4 @@ def test_tables_of_the_outbox_are_not_reflected_and_come_back(
         assert len(pending(driver)) == 1
     assert "were dropped" in caplog.text
     attached.detach()
+    engine.dispose()

@@ -1,7 +1,7 @@
 """Errors of our own: logged once for each kind, counted, and kept from the user's query.
 
-An exception that a signal handler raised is the user's (Ctrl-C, a task queue's time limit), wherever
-in our code it came: it is passed on, never counted as ours.
+An exception that a signal handler raised is the user's (Ctrl-C, a task queue's time limit),
+wherever in our code it came: it is passed on, never counted as ours.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Failures:
         where it is none of ours, but a signal handler's."""
         # Asked for, not passed on: a traceback and a frame in it that names it keep each other.
         if _is_interrupted():
-            raise  # noqa: PLE0704
+            raise
         self._count(what, lost, sys.exc_info()[0])
 
     def count(self, what: str, lost: Replicator | None = None) -> None:

@@ -25,7 +25,7 @@ _BLIND = {("__exit__", "_connection.py")}
 Python has that moment."""
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - as those of task queues
     """What the signal handler raises, as a task queue's time limit does."""
 
 

@@ -62,8 +62,8 @@ SELECT origin, base, (SELECT min(id) FROM afterquery_outbox),
 FROM afterquery_relay
 """
 DROPPED = (
-    "the tables of the outbox were dropped, and are made anew: what was in them is lost to the replicas"
-    " unless it was delivered; see docs/integrations.md"
+    "the tables of the outbox were dropped, and are made anew: what was in them is lost to the"
+    " replicas unless it was delivered; see docs/integrations.md"
 )
 WRITE = "INSERT INTO afterquery_outbox_entry (statements) VALUES (?)"
 

@@ -49,7 +49,9 @@ class Follower:
         self._transaction: Transaction | None = None
         self._savepoints: list[tuple[str, int]] = []
         self._changes = driver.total_changes
-        """Rows changed by what was seen."""
+        """Rows changed by what was seen..."""
+        self._counts = True
+        """...if that can be known."""
 
     def execute(self, run: Callable[[], None], statement: Statement) -> None:
         """Run a statement through `run` and keep what it wrote until it is committed."""
@@ -92,6 +94,7 @@ class Follower:
             with self._guard:
                 if self.driver.ended:
                     self.drop()
+                    self._counts = True
                     self._see()
 
     def drop(self) -> None:
@@ -138,6 +141,8 @@ class Follower:
         with self._guard:
             self._savepoints = list(savepoints)
             self._follow(statement)
+            # What RETURNING gives is counted when the last row is fetched.
+            self._counts = self._counts and not statement.cursor.description
             self._see()
         with self._guard:
             self._end(ticket, committed=not self.driver.in_transaction)
@@ -294,9 +299,10 @@ class Follower:
 
     def _tell_unseen(self) -> None:
         """A listener of the application's that runs statements by itself, before ours, say."""
-        if self.driver.total_changes != self._changes:
+        if self._counts and self.driver.total_changes != self._changes:
             self._guard.missed(UNSEEN)
-            self._see()
+        self._counts = True
+        self._see()
 
     def _notice(self) -> None:
         """Notice a transaction that was ended on the driver's connection directly."""
