@@ -13,6 +13,7 @@ __all__ = [
     "Classification",
     "DeadLetter",
     "Explanation",
+    "IntegrationStats",
     "Outcome",
     "Replica",
     "ReplicaStats",
@@ -250,6 +251,17 @@ class ReplicaStats:
     def reason(self) -> str | None: ...
 
 @final
+class IntegrationStats:
+    @property
+    def errors(self) -> Mapping[str, int]: ...
+    @property
+    def missed(self) -> Mapping[str, int]: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def oldest(self) -> float: ...
+
+@final
 class Stats:
     @property
     def writes(self) -> int: ...
@@ -273,6 +285,8 @@ class Stats:
     def unsaved(self) -> int: ...
     @property
     def journal_problem(self) -> str | None: ...
+    @property
+    def integrations(self) -> IntegrationStats: ...
 
 @final
 class Statement:

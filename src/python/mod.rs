@@ -7,6 +7,7 @@ mod config;
 mod determinism;
 mod errors;
 mod given;
+mod integrations;
 mod known;
 mod live;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -27,6 +28,7 @@ mod _core {
     use super::{
         classification::{Classification, Statement, classify, split_statements},
         config::Replica,
+        integrations::IntegrationStats,
         replication::Replication,
         replicator::Replicator,
         shown::{escaped, quoted, without_values},

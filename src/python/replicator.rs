@@ -22,6 +22,7 @@ use super::{
     config::{Defaults, Token, replica_config, seconds, table_names},
     determinism::{Before, frozen},
     given::{Call, Given, text_of},
+    integrations::{self, IntegrationStats},
     live::Live,
     params::PyParameters,
     replication::{Replication, deadline, interruption},
@@ -360,11 +361,11 @@ impl Replicator {
         })
     }
 
-    fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
+    fn stats(slf: &Bound<'_, Self>) -> PyResult<Stats> {
         entry("stats", || {
-            let live = self.live()?;
+            let (live, integrations) = (slf.get().live()?, IntegrationStats::of(slf)?);
             // It may wait for the journal's file.
-            Ok(py.detach(|| Stats::new(&live)))
+            Ok(slf.py().detach(|| Stats::new(&live, integrations)))
         })
     }
 
@@ -407,27 +408,34 @@ impl Replicator {
     }
 
     #[pyo3(signature = (timeout=None))]
-    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
         entry("flush", || {
-            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let (live, deadline) = (slf.get().live()?, deadline(timeout)?);
+            integrations::settle(slf, deadline)?;
             let mut signal = None;
-            let settled = py.detach(|| live.engine.flush(deadline, interruption(&mut signal)));
-            signal.map_or(Ok(settled), Err)
+            let settled = slf.py().detach(|| live.engine.flush(deadline, interruption(&mut signal)));
+            if let Some(signal) = signal {
+                return Err(signal);
+            }
+            Ok(settled && IntegrationStats::of(slf)?.is_clean())
         })
     }
 
     #[pyo3(signature = (timeout=None))]
-    fn aflush<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn aflush<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aflush", || {
-            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let (py, live, deadline) = (slf.py(), slf.get().live()?, deadline(timeout)?);
+            // Now: no thread that delivers takes the GIL.
+            let clean = IntegrationStats::of(slf)?.is_clean();
             bridge::awaitable(py, &live.handle.clone(), async move {
                 live.engine.shared().nudge();
                 let Ok(open) = live.engine.open_writes() else { return Ok(false) };
                 let all = outcome::all_settled(open);
-                Ok(match deadline {
+                let settled = match deadline {
                     Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
                     None => all.await,
-                })
+                };
+                Ok(settled && clean)
             })
         })
     }

@@ -7,8 +7,11 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-use super::border::entry;
-use super::classification::{Statement, reasons};
+use super::{
+    border::entry,
+    classification::{Statement, reasons},
+    integrations::IntegrationStats,
+};
 use crate::{
     config::OnNondeterministic,
     journal::{self, LetterKey, Pending},
@@ -210,10 +213,12 @@ pub struct Stats {
     unsaved: u64,
     #[pyo3(get)]
     journal_problem: Option<String>,
+    #[pyo3(get)]
+    integrations: IntegrationStats,
 }
 
 impl Stats {
-    pub fn new(live: &super::live::Live) -> Self {
+    pub fn new(live: &super::live::Live, integrations: IntegrationStats) -> Self {
         let shared = live.engine.shared();
         let total = shared.sources().fold(Pending::default(), |sum, source| sum + source.journal.total());
         Self {
@@ -228,6 +233,7 @@ impl Stats {
             panics: crate::panics::count(),
             unsaved: shared.own.journal.unsaved(),
             journal_problem: shared.journal_problem(),
+            integrations,
         }
     }
 }

@@ -49,6 +49,8 @@ SCHEMA = (
     """,
 )
 ORIGIN = "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)"
+NAMES = frozenset({"afterquery_outbox", "afterquery_outbox_entry", "afterquery_relay"})
+"""Our tables and our view in the application's schema."""
 IS_INSTALLED = """
 SELECT count(*) = 4 FROM sqlite_schema
 WHERE name IN ('afterquery_outbox', 'afterquery_outbox_entry', 'afterquery_outbox_write',
@@ -59,6 +61,10 @@ SELECT origin, base, (SELECT min(id) FROM afterquery_outbox),
        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'afterquery_outbox'), 0)
 FROM afterquery_relay
 """
+DROPPED = (
+    "the tables of the outbox were dropped, and are made anew: what was in them is lost to the"
+    " replicas unless it was delivered; see docs/integrations.md"
+)
 WRITE = "INSERT INTO afterquery_outbox_entry (statements) VALUES (?)"
 
 
@@ -95,6 +101,18 @@ def install(connection: sqlite3.Connection) -> None:
             for statement in SCHEMA:
                 cursor.execute(statement)
             cursor.execute(ORIGIN, (str(uuid.uuid4()),))
+
+
+def make_within(connection: sqlite3.Connection) -> bool:
+    """Make the tables where they are missing, within the open transaction: whether they were.
+    Raises `sqlite3.Error`."""
+    if _value(connection, IS_INSTALLED):
+        return False
+    cursor = sqlite3.Cursor(connection)
+    for statement in SCHEMA:
+        cursor.execute(statement)
+    cursor.execute(ORIGIN, (str(uuid.uuid4()),))
+    return True
 
 
 def origin(connection: sqlite3.Connection) -> str:
