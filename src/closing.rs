@@ -5,6 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::{
+    runtime::Runtime,
+    task::{AbortHandle, JoinHandle},
+};
+
 use crate::{
     engine::{Engine, Running},
     reason::{Reason, ReasonCode},
@@ -14,6 +19,9 @@ use crate::{
 
 /// How long the tasks may take, all together, to leave their replicas tidy after everything is settled.
 const FINISH: Duration = Duration::from_secs(1);
+
+/// How long a task may take from seeing that the delivery runs to its next wait.
+const GRACE: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Ends the delivery: what is settled by `deadline` is. The rest stays in the journal's file; without one it is
@@ -28,31 +36,45 @@ impl Engine {
         let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return flushed;
         };
-        for commands in &self.commands {
-            let _ = commands.send(Command::Finish);
+        for replica in 0..self.shared.status.len() as u8 {
+            self.shared.command(replica, Command::Finish);
         }
         let Running { runtime, tasks } = running;
-        runtime.block_on(async {
+        let late: Vec<_> = runtime.block_on(async {
             let end = tokio::time::Instant::now() + FINISH;
+            let mut late = Vec::new();
             for task in tasks {
                 let abort = task.abort_handle();
                 if tokio::time::timeout_at(end, task).await.is_err() {
-                    abort.abort();
+                    late.push(abort);
                 }
             }
+            late
         });
-        runtime.shutdown_background();
+        self.stop(runtime, &late);
         self.leave_rest();
         flushed
     }
 
+    /// Stops tasks that are late, and the runtime. One of them may wait for the disk: when it goes on it finds the runtime's
+    /// clock gone, and would panic.
+    fn stop(&self, runtime: Runtime, late: &[AbortHandle]) {
+        self.shared.end();
+        late.iter().for_each(AbortHandle::abort);
+        if !late.is_empty() {
+            // Whoever did not see the end has got past it by then.
+            std::thread::sleep(GRACE);
+        }
+        runtime.shutdown_background();
+    }
+
     /// Gives up what is not settled, or leaves it to the next process.
     fn leave_rest(&self) {
+        // From here on nothing is accepted. Until now a file took what threads wrote that do not know of the end.
+        self.shared.own.journal.close();
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             writer.end();
         }
-        // From here on nothing is accepted. Until now a file took what threads wrote that do not know of the end.
-        self.shared.own.journal.close();
         self.shared.own.journal.save_again();
         let lost = self.shared.own.journal.unsaved();
         for replica in 0..self.shared.status.len() as u8 {
@@ -61,7 +83,7 @@ impl Engine {
         for source in self.shared.sources() {
             source.journal.abandon();
             if let Some(disk) = source.journal.disk() {
-                disk.end();
+                disk.end(lost == 0);
             }
         }
         self.shared.tell_news();
@@ -100,7 +122,8 @@ impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // Dropping a runtime waits for its tasks, and may be done on any thread.
-            running.runtime.shutdown_background();
+            let tasks: Vec<_> = running.tasks.iter().map(JoinHandle::abort_handle).collect();
+            self.stop(running.runtime, &tasks);
             self.leave_rest();
         }
     }

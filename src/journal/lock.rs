@@ -43,7 +43,7 @@ impl Lock {
         if held.contains(path) {
             return Ok(None);
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = open_lock(path)?;
         if !try_lock(&file)? || !is_still_there(&file, path) {
             return Ok(None);
         }
@@ -55,6 +55,28 @@ impl Lock {
     /// record locks that the process has on it, SQLite's on the journal beside it included.
     pub fn is_held_here(path: &Path) -> bool {
         held().contains(path)
+    }
+
+    /// Whether the file is still there for others to see.
+    pub fn is_there(&self) -> bool {
+        is_still_there(&self.file, &self.path)
+    }
+
+    /// Owns the journal again whose lock file was removed. Whether nobody else does by now.
+    pub fn take_again(&mut self) -> io::Result<bool> {
+        if self.is_there() {
+            return Ok(true);
+        }
+        let noted = self.noted();
+        let file = open_lock(&self.path)?;
+        if !try_lock(&file)? || !is_still_there(&file, &self.path) {
+            return Ok(false);
+        }
+        self.file = file;
+        if let Some(seq) = noted {
+            self.note(seq)?;
+        }
+        Ok(true)
     }
 
     /// Notes the last write that was committed.
@@ -81,16 +103,39 @@ impl Drop for Lock {
     }
 }
 
-fn try_lock(file: &File) -> io::Result<bool> {
-    let request = libc::flock {
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// A write lock on so many bytes; on all of a file where `length` is 0.
+fn write_lock(start: libc::off_t, length: libc::off_t) -> libc::flock {
+    libc::flock {
         l_type: libc::F_WRLCK as _,
         l_whence: libc::SEEK_SET as _,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: length,
         l_pid: 0,
         #[cfg(target_os = "freebsd")]
         l_sysid: 0,
-    };
+    }
+}
+
+/// Whether another process has the SQLite database at `path` open in WAL mode: it holds a lock on these bytes for as long
+/// (<https://www.sqlite.org/src/file/src/os.h>, `SHARED_FIRST`). Not to be asked of a file that this process has open.
+pub fn is_open_elsewhere(path: &Path) -> io::Result<bool> {
+    const SHARED_FIRST: libc::off_t = 0x4000_0002;
+    const SHARED_SIZE: libc::off_t = 510;
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut request = write_lock(SHARED_FIRST, SHARED_SIZE);
+    // SAFETY: the descriptor is open for as long as `file` lives, and `request` is a valid `flock`.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(i32::from(request.l_type) != libc::F_UNLCK as i32)
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    let request = write_lock(0, 0);
     // SAFETY: the descriptor is open for as long as `file` is borrowed, and `request` is a valid `flock`.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &request) } == 0 {
         return Ok(true);
@@ -104,9 +149,13 @@ fn try_lock(file: &File) -> io::Result<bool> {
 
 /// Whether the path still names the file: its last owner may have removed it while we waited for the lock.
 fn is_still_there(file: &File, path: &Path) -> bool {
-    let identity = |data: io::Result<fs::Metadata>| data.ok().map(|data| (data.dev(), data.ino()));
-    let named = identity(fs::metadata(path));
-    named.is_some() && identity(file.metadata()) == named
+    let named = identity(path);
+    named.is_some() && file.metadata().ok().map(|data| (data.dev(), data.ino())) == named
+}
+
+/// Which file a path names: its device and its number there.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 struct Held {

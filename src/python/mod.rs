@@ -24,6 +24,7 @@ mod _core {
     use super::{
         classification::{Classification, Statement, classify, split_statements},
         config::Replica,
+        live::close_all,
         replication::Replication,
         replicator::Replicator,
         transaction::Transaction,
@@ -35,7 +36,6 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
-        super::live::close_at_exit(module.py())?;
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

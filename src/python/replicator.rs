@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,9 +29,11 @@ use super::{
 };
 use crate::{
     config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject},
+    engine::LOOK_AGAIN,
     error::Error,
     fork,
     journal::{LetterKey, Pending},
+    moment::Moment,
     outcome,
     render::draft,
     shared::Level,
@@ -41,6 +43,9 @@ use crate::{
 /// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How soon a delivery that could not be started is tried again.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
 /// Replicates writes.
 #[pyclass(frozen, weakref, module = "afterquery")]
 pub struct Replicator {
@@ -49,6 +54,10 @@ pub struct Replicator {
     live: ArcSwapOption<Live>,
     /// The process in which some thread starts it. No mutex: a child would inherit it locked.
     starting: AtomicU32,
+    /// Statements that came while it could not be started in a forked child.
+    lost: AtomicU64,
+    /// When that was tried last.
+    failed_at: ArcSwapOption<Moment>,
 }
 
 impl Replicator {
@@ -61,12 +70,20 @@ impl Replicator {
         }
     }
 
-    /// The same for `work` alone, without counting who has it.
-    fn with_live<T>(&self, work: impl FnOnce(&Live) -> PyResult<T>) -> PyResult<T> {
-        match &*self.live.load() {
-            Some(live) if live.is_here() => work(live),
-            _ => work(&*self.live()?),
+    /// For a statement of the user's, which must not fail because of us: `None` where the delivery cannot be started in a
+    /// forked child, for want of threads, descriptors or certificates.
+    pub fn live_for_statement(&self, py: Python<'_>) -> Option<Arc<Live>> {
+        if self.failed_at.load().as_ref().is_none_or(|at| at.elapsed() >= START_AGAIN) {
+            match self.live() {
+                Ok(live) => return Some(live),
+                Err(error) => {
+                    self.failed_at.store(Some(Arc::new(Moment::now())));
+                    tell_not_started(py, &error);
+                }
+            }
         }
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
     /// In a child the application is running already, and must not stop for a journal that cannot be had there: then the
@@ -108,13 +125,26 @@ impl Replicator {
     }
 }
 
+/// Tells the user's log; there is no thread of ours that could.
+fn tell_not_started(py: Python<'_>, error: &PyErr) {
+    let log = || -> PyResult<()> {
+        let logger = py.import("logging")?.call_method1("getLogger", ("afterquery",))?;
+        let text = "%s; statements of this process are lost until it can be (stats().lost counts them)";
+        logger.call_method1("error", (text, error.value(py).str()?))?;
+        Ok(())
+    };
+    if let Err(error) = log() {
+        error.write_unraisable(py, None);
+    }
+}
+
 fn not_one_of(option: &'static str, value: &str, choices: &str) -> PyErr {
     Error::InvalidOption { option, value: format!("{value:?}"), problem: format!("it is {choices}") }.into()
 }
 
 /// Submits a write.
 pub fn submit(py: Python<'_>, live: &Live, draft: Draft) -> Replication {
-    let write = if live.engine.blocks() {
+    let write = if live.engine.waits() {
         // It waits for the disk, and no other thread of Python's shall wait with it.
         py.detach(|| live.engine.submit(draft))
     } else {
@@ -162,7 +192,14 @@ fn journal_config(
         Err(Error::InvalidOption { option, value, problem: "it needs journal=".into() }.into())
     };
     match (path, origin) {
-        (Some(path), origin) => Ok(Some(JournalConfig { path, durability, max_bytes, origin })),
+        (Some(path), origin) => {
+            // Now: a child of this process may have changed its directory, and must find the same one.
+            let path = std::path::absolute(&path).map_err(|error| Error::Journal {
+                path: path.display().to_string(),
+                problem: error.to_string(),
+            })?;
+            Ok(Some(JournalConfig { path, durability, max_bytes, origin }))
+        }
         (None, Some(origin)) => needs_journal("origin", format!("{origin:?}")),
         (None, None) if durability != Durability::Async => {
             needs_journal("durability", format!("{:?}", durability).to_lowercase())
@@ -260,7 +297,13 @@ impl Replicator {
             retry_base: seconds("retry_base", retry_base)?,
             retry_max: seconds("retry_max", retry_max)?,
         };
-        let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
+        let replicator = Self {
+            config,
+            live: ArcSwapOption::empty(),
+            starting: AtomicU32::new(0),
+            lost: AtomicU64::new(0),
+            failed_at: ArcSwapOption::empty(),
+        };
         // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
         py.detach(|| replicator.config.check().and_then(|()| replicator.start(replicator.config.clone())))?;
         Ok(replicator)
@@ -288,7 +331,8 @@ impl Replicator {
         total_changes: Option<i64>,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
         let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
-        if !self.live()?.engine.look_up(text).suspect {
+        let suspect = self.live_for_statement(sql.py()).is_none_or(|live| live.engine.look_up(text).suspect);
+        if !suspect {
             return Ok((sql, params));
         }
         let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
@@ -309,12 +353,16 @@ impl Replicator {
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Replication>> {
         let given = Given { sql, params, result, many, rows, key };
-        self.with_live(|live| match given.read(live)? {
+        let read = |live: &Live| match given.read(live)? {
             Some(Call { statements, targets, expected }) => {
                 Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
             }
             None => Ok(None),
-        })
+        };
+        match &*self.live.load() {
+            Some(live) if live.is_here() => read(live),
+            _ => self.live_for_statement(sql.py()).map_or(Ok(None), |live| read(&live)),
+        }
     }
 
     fn transaction(slf: Py<Self>) -> Transaction {
@@ -329,7 +377,7 @@ impl Replicator {
     fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
         let live = self.live()?;
         // It may wait for the journal's file.
-        Ok(py.detach(|| Stats::new(&live)))
+        Ok(py.detach(|| Stats::new(&live, self.lost.load(Ordering::Relaxed))))
     }
 
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
@@ -352,8 +400,9 @@ impl Replicator {
     }
 
     #[pyo3(signature = (replica, *, skip=false))]
-    fn resume(&self, replica: &str, skip: bool) -> PyResult<()> {
-        Ok(self.live()?.engine.resume(replica, skip)?)
+    fn resume(&self, py: Python<'_>, replica: &str, skip: bool) -> PyResult<()> {
+        let live = self.live()?;
+        Ok(py.detach(|| live.engine.resume(replica, skip))?)
     }
 
     /// Waits for the journal's file.
@@ -376,7 +425,19 @@ impl Replicator {
         bridge::awaitable(py, &live.handle.clone(), async move {
             live.engine.shared().nudge();
             let Ok(open) = live.engine.open_writes() else { return Ok(false) };
-            let all = outcome::all_settled(open);
+            let all = async {
+                if !outcome::all_settled(open).await {
+                    return false;
+                }
+                while !live.engine.has_all() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    let Ok(open) = live.engine.open_writes() else { return false };
+                    if !outcome::all_settled(open).await {
+                        return false;
+                    }
+                }
+                true
+            };
             Ok(match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
                 None => all.await,

@@ -69,7 +69,10 @@ impl Transaction {
     }
 
     fn drop_calls(&self, calls: &[Call]) -> PyResult<()> {
-        self.replicator.get().live()?.engine.count_skip(Skip::Dropped, count(calls));
+        let live = Python::attach(|py| self.replicator.get().live_for_statement(py));
+        if let Some(live) = live {
+            live.engine.count_skip(Skip::Dropped, count(calls));
+        }
         Ok(())
     }
 }
@@ -94,7 +97,7 @@ impl Transaction {
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         self.gathered().check()?;
-        let live = self.replicator.get().live()?;
+        let Some(live) = self.replicator.get().live_for_statement(sql.py()) else { return Ok(()) };
         let call = (Given { sql, params, result, many, rows, key }).read(&live)?;
         self.gathered().calls.extend(call);
         Ok(())
@@ -104,7 +107,7 @@ impl Transaction {
     #[pyo3(signature = (*, seq=None))]
     fn commit(&self, py: Python<'_>, seq: Option<u64>) -> PyResult<Option<Py<Replication>>> {
         let calls = self.gathered().end()?;
-        let live = self.replicator.get().live()?;
+        let Some(live) = self.replicator.get().live_for_statement(py) else { return Ok(None) };
         let submitted = match seq {
             None => joined(calls).map(|draft| submit(py, &live, draft)),
             Some(seq) => {

@@ -68,6 +68,10 @@ pub struct Delivery {
     pub(super) finished: bool,
     /// Whether any row is right that the replica holds: the user has said that it was synced anew.
     pub(super) synced: bool,
+    /// Whether the user wants a write given up that does not get through.
+    pub(super) gives_up: bool,
+    /// The write that is given up, and why it did not get through.
+    giving_up: Option<(u64, Reason)>,
 }
 
 /// Why the row has to be read.
@@ -100,6 +104,8 @@ impl Default for Delivery {
             stopped: None,
             finished: false,
             synced: false,
+            gives_up: false,
+            giving_up: None,
         }
     }
 }
@@ -162,6 +168,8 @@ impl Task {
         if let Some(reason) = self.unreadable.take() {
             return self.pause(None, reason).await;
         }
+        // Processes may have died while this replica was stopped.
+        self.turn();
         match self.delivery.standing {
             None => self.greet().await,
             Some(_) if self.delivery.doubt.is_some() => self.inspect().await,
@@ -210,6 +218,9 @@ impl Task {
             let litter = std::mem::take(&mut self.delivery.litter);
             self.ask(&drop_large(litter)).await;
         }
+        if self.delivery.giving_up.is_some() {
+            return self.give_up_stuck(standing).await;
+        }
         self.gather().await;
         let Delivery { step, width, join, .. } = self.delivery;
         let mut builder = BatchBuilder::new(self.replica, standing, step, MAX_SQL_BYTES, width, join);
@@ -237,9 +248,30 @@ impl Task {
         }
     }
 
+    /// Gives a write up that does not get through. First the row is moved, by a text without writes: a text that carried the
+    /// write may still be under way, and must not run after it was told to be rejected.
+    async fn give_up_stuck(&mut self, standing: Standing) {
+        let Delivery { step, width, join, .. } = self.delivery;
+        let empty = BatchBuilder::new(self.replica, standing, step, MAX_SQL_BYTES, width, join);
+        let batch = empty.build(&self.source.origin, standing, self.delivery.position, MAX_SQL_BYTES);
+        self.send(batch, standing).await;
+        let moved = self.delivery.standing.is_some_and(|now| now.chain != standing.chain);
+        if !moved || !self.delivery.is_certain() {
+            return;
+        }
+        let next = self.next_write();
+        self.delivery.gives_up = false;
+        if let Some((seq, reason)) = self.delivery.giving_up.take()
+            && let Some(write) = next.filter(|write| write.seq == seq)
+        {
+            self.give_up_write(write, reason);
+        }
+    }
+
     /// Waits for more to send, if that may be.
     async fn gather(&self) {
         let Delivery { position, step: 0, .. } = self.delivery else { return };
+        self.shared.running().await;
         if let Some(due) = self.due.filter(|_| Arc::ptr_eq(&self.source, &self.shared.own)) {
             self.shared.gather(self.replica, position, due).await;
         }
@@ -254,6 +286,7 @@ impl Task {
                 match self.ask(sql).await {
                     Verdict::Delivered(_) => self.delivery.staged.insert(value.id, at + 1),
                     Verdict::Retry { after, reason } => {
+                        self.suspect(batch.writes.len(), reason.clone());
                         self.pause(after, reason).await;
                         return false;
                     }
@@ -401,6 +434,10 @@ impl Task {
         }
         // Perhaps the text takes longer than somebody on the way allows: the same one would never get through.
         self.delivery.width = (writes / 2).max(1);
+        if writes == 1 && self.delivery.gives_up {
+            self.delivery.giving_up = self.next_write().map(|write| (write.seq, reason));
+            return;
+        }
         let Some(next) = self.next_write().filter(|_| reason.code == ReasonCode::Internal) else { return };
         let (seq, count) = self.delivery.internal_errors;
         let count = if seq == next.seq { count + 1 } else { 1 };

@@ -156,7 +156,12 @@ impl Task {
     /// Rejects the first write that is not settled, for what the replica said of it.
     pub(super) fn reject_next(&mut self, reason: Reason) {
         let Some(write) = self.next_write() else { return };
-        let reason = match self.delivery.step {
+        let reason = self.with_step(reason);
+        self.reject(write, reason);
+    }
+
+    fn with_step(&self, reason: Reason) -> Reason {
+        match self.delivery.step {
             0 => reason,
             n => Reason::new(
                 reason.code,
@@ -166,8 +171,21 @@ impl Task {
                     n + 1
                 ),
             ),
-        };
-        self.reject(write, reason);
+        }
+    }
+
+    /// Gives a write up because the user wants that, whatever is done with what a replica rejects.
+    pub(super) fn give_up_write(&mut self, write: Arc<Write>, reason: Reason) {
+        let name = self.shared.name(self.replica);
+        self.log(
+            Level::Warning,
+            format!(
+                "write {} is given up for replica {name}, as asked: {reason}; kept as a dead letter",
+                write.seq
+            ),
+        );
+        let reason = self.with_step(reason);
+        self.bury(write, reason);
     }
 
     /// Gives a write up, or halts at it.

@@ -92,7 +92,12 @@ impl Client {
     ) -> Result<Self, Error> {
         // Fails when the process has a provider already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if endpoint.url.scheme() == "http" {
+            // It asks nobody for certificates: a slim container has none, and none are needed.
+            http = http.tls_certs_only([]);
+        }
+        let http = http
             .connect_timeout(connect_timeout)
             .timeout(request_timeout)
             .pool_idle_timeout(POOL_IDLE)
@@ -103,7 +108,13 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("afterquery/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Error::Start(describe(&error)))?;
+            .map_err(|error| {
+                Error::Start(format!(
+                    "{} (an https:// replica needs the system's CA certificates: install ca-certificates, or name a file with \
+                     SSL_CERT_FILE)",
+                    describe(&error)
+                ))
+            })?;
         Ok(Self { http, endpoint })
     }
 
