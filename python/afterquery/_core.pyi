@@ -25,8 +25,8 @@ __all__ = [
     "__profile__",
     "__version__",
     "classify",
-    "explain",
     "close_all",
+    "explain",
     "split_statements",
 ]
 
