@@ -68,8 +68,9 @@ pub struct Delivery {
     pub(super) finished: bool,
     /// Whether any row is right that the replica holds: the user has said that it was synced anew.
     pub(super) synced: bool,
-    /// Whether the user wants a write given up that does not get through.
-    pub(super) gives_up: bool,
+    /// That the user wants a write given up that does not get through: why it did not when that was asked, and the text
+    /// that was sent last then.
+    pub(super) gives_up: Option<(Reason, Option<u64>)>,
     /// The write that is given up, and why it did not get through.
     giving_up: Option<(u64, Reason)>,
 }
@@ -104,7 +105,7 @@ impl Default for Delivery {
             stopped: None,
             finished: false,
             synced: false,
-            gives_up: false,
+            gives_up: None,
             giving_up: None,
         }
     }
@@ -248,6 +249,13 @@ impl Task {
         }
     }
 
+    /// Has the write that is alone in a text given up, if the user wants that.
+    fn give_up_if_asked(&mut self, writes: usize) -> bool {
+        let Some((reason, _)) = self.delivery.gives_up.take_if(|_| writes == 1) else { return false };
+        self.delivery.giving_up = self.next_write().map(|write| (write.seq, reason));
+        true
+    }
+
     /// Gives a write up that does not get through. First the row is moved, by a text without writes: a text that carried the
     /// write may still be under way, and must not run after it was told to be rejected.
     async fn give_up_stuck(&mut self, standing: Standing) {
@@ -260,7 +268,6 @@ impl Task {
             return;
         }
         let next = self.next_write();
-        self.delivery.gives_up = false;
         if let Some((seq, reason)) = self.delivery.giving_up.take()
             && let Some(write) = next.filter(|write| write.seq == seq)
         {
@@ -286,7 +293,9 @@ impl Task {
                 match self.ask(sql).await {
                     Verdict::Delivered(_) => self.delivery.staged.insert(value.id, at + 1),
                     Verdict::Retry { after, reason } => {
-                        self.suspect(batch.writes.len(), reason.clone());
+                        if !self.give_up_if_asked(batch.writes.len()) {
+                            self.suspect(batch.writes.len(), reason.clone());
+                        }
                         self.pause(after, reason).await;
                         return false;
                     }
@@ -434,8 +443,10 @@ impl Task {
         }
         // Perhaps the text takes longer than somebody on the way allows: the same one would never get through.
         self.delivery.width = (writes / 2).max(1);
-        if writes == 1 && self.delivery.gives_up {
-            self.delivery.giving_up = self.next_write().map(|write| (write.seq, reason));
+        let newest = self.delivery.issued.last().map(|issued| issued.chain);
+        // Only what was sent after the user asked shows that the write does not get through.
+        let again = self.delivery.gives_up.as_ref().is_some_and(|(_, before)| *before != newest);
+        if again && self.give_up_if_asked(writes) {
             return;
         }
         let Some(next) = self.next_write().filter(|_| reason.code == ReasonCode::Internal) else { return };
@@ -452,7 +463,7 @@ fn foreign_row() -> Reason {
     Reason::new(
         ReasonCode::Diverged,
         "the replica's watermark was moved by someone else: another process writes as this origin, or the replica was \
-         restored from a backup; sync it anew, then resume it",
+         restored from a backup or not among the settings for a while; sync it anew, then resume it",
     )
 }
 

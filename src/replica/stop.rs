@@ -125,7 +125,10 @@ impl Task {
             }
             (Activity::Retrying, Some(Resuming::Skip)) => {
                 // It is given up once it has failed by itself, and nothing that was sent can still run.
-                self.delivery.gives_up = true;
+                let last = self.delivery.issued.last().map(|issued| issued.chain);
+                let reason = self.status().condition().reason;
+                let unknown = || Reason::new(ReasonCode::Unavailable, "it did not get through");
+                self.delivery.gives_up = Some((reason.unwrap_or_else(unknown), last));
                 self.backoff.succeed();
                 return;
             }

@@ -144,7 +144,7 @@ impl Task {
             return self.leave().await;
         }
         // Everything got through.
-        self.delivery.gives_up = false;
+        self.delivery.gives_up = None;
         let position = self.delivery.position;
         let busy = std::mem::replace(&mut self.rested_at, position) != position;
         self.shared.running().await;
