@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -73,6 +74,13 @@ impl Adoption {
                  over is in no journal. Compare the replicas with the primary"
             )
         })
+    }
+
+    /// Leaves a journal alone that holds nothing for the replicas of this process, for as long as it does not change.
+    pub fn pass_over(&self, path: &Path) {
+        if let Some(directory) = &self.directory {
+            directory.pass_over(path, false);
+        }
     }
 
     /// Notes that a replica is as the primary is.

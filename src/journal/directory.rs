@@ -257,8 +257,8 @@ impl Directory {
         seen.get(path).filter(|(before, _)| *before == look_of(path)).map(|(_, damaged)| *damaged)
     }
 
-    /// Notes that a journal is not delivered as it is. Whether that is new.
-    fn pass_over(&self, path: &Path, damaged: bool) {
+    /// Notes that a journal is not delivered as it is.
+    pub fn pass_over(&self, path: &Path, damaged: bool) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(path.to_owned(), (look_of(path), damaged));
     }

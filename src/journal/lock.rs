@@ -131,7 +131,8 @@ pub fn is_open_elsewhere(path: &Path) -> io::Result<bool> {
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut request) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(i32::from(request.l_type) != libc::F_UNLCK as i32)
+    const UNLOCKED: libc::c_short = libc::F_UNLCK as _;
+    Ok(request.l_type != UNLOCKED)
 }
 
 fn try_lock(file: &File) -> io::Result<bool> {

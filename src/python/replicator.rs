@@ -70,9 +70,18 @@ impl Replicator {
         }
     }
 
-    /// For a statement of the user's, which must not fail because of us: `None` where the delivery cannot be started in a
-    /// forked child, for want of threads, descriptors or certificates.
+    /// For a statement of the user's, which must not fail because of us: `None`, and the statement is counted as lost, where
+    /// the delivery cannot be started in a forked child, for want of threads, descriptors or certificates.
     pub fn live_for_statement(&self, py: Python<'_>) -> Option<Arc<Live>> {
+        let live = self.try_live(py);
+        if live.is_none() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        live
+    }
+
+    /// The same where no statement is handed over.
+    pub fn try_live(&self, py: Python<'_>) -> Option<Arc<Live>> {
         if self.failed_at.load().as_ref().is_none_or(|at| at.elapsed() >= START_AGAIN) {
             match self.live() {
                 Ok(live) => return Some(live),
@@ -82,7 +91,6 @@ impl Replicator {
                 }
             }
         }
-        self.lost.fetch_add(1, Ordering::Relaxed);
         None
     }
 
@@ -331,7 +339,7 @@ impl Replicator {
         total_changes: Option<i64>,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
         let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
-        let suspect = self.live_for_statement(sql.py()).is_none_or(|live| live.engine.look_up(text).suspect);
+        let suspect = self.try_live(sql.py()).is_none_or(|live| live.engine.look_up(text).suspect);
         if !suspect {
             return Ok((sql, params));
         }

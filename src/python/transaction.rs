@@ -69,7 +69,7 @@ impl Transaction {
     }
 
     fn drop_calls(&self, calls: &[Call]) -> PyResult<()> {
-        let live = Python::attach(|py| self.replicator.get().live_for_statement(py));
+        let live = Python::attach(|py| self.replicator.get().try_live(py));
         if let Some(live) = live {
             live.engine.count_skip(Skip::Dropped, count(calls));
         }
@@ -107,7 +107,7 @@ impl Transaction {
     #[pyo3(signature = (*, seq=None))]
     fn commit(&self, py: Python<'_>, seq: Option<u64>) -> PyResult<Option<Py<Replication>>> {
         let calls = self.gathered().end()?;
-        let Some(live) = self.replicator.get().live_for_statement(py) else { return Ok(None) };
+        let Some(live) = self.replicator.get().try_live(py) else { return Ok(None) };
         let submitted = match seq {
             None => joined(calls).map(|draft| submit(py, &live, draft)),
             Some(seq) => {

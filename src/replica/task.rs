@@ -201,7 +201,10 @@ impl Task {
         };
         match disk.move_letters(own) {
             Ok(()) => {
-                disk.end(true);
+                if !disk.end(true) {
+                    // It holds something for a replica that is not among the settings, or only its numbers.
+                    self.shared.adoption.pass_over(disk.path());
+                }
                 self.shared.remove_adopted(source);
             }
             // It is found again by the next process.
