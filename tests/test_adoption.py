@@ -10,7 +10,7 @@ import pytest
 
 from afterquery import NotSettledError, Replicator
 from replication.site import Site, edit, write
-from replication.world import TIMEOUT, fulfilled, until
+from replication.world import TIMEOUT, fulfilled, of, until
 
 KILLED = "replicator = connect(durability='process'); write(replicator, 'dead', {k}); die()"
 
@@ -61,8 +61,8 @@ def test_a_synced_replica_is_certain_again(site: Site) -> None:
             peer.client().run("UPDATE tmp_afterquery_watermark SET chain = chain + 1")
         write(replicator, "a", 1)
         names = replicator.replicas
-        states = lambda: {r.state for r in replicator.stats().replicas}  # noqa: E731
-        until(lambda: states() == {"diverged"}, "they are stopped")
+        until(lambda: of(replicator, names[0]).state == "diverged", "it is stopped")
+        until(lambda: of(replicator, names[1]).state == "diverged", "so is the other")
         replicator.resume(names[0])
         fulfilled_on_first = write(replicator, "b", 0)
         until(lambda: fulfilled_on_first.outcomes, "it goes on")

@@ -162,8 +162,8 @@ def _version_1(folder: Path, origin: str, cursors: dict[str, int], *, named: boo
                 sql = f"INSERT INTO log (who, k) VALUES ('old', {seq})"
                 targets = (1 << len(cursors)) - 1
                 total = _sum(seq, targets, 1, 0, text=sql)
-                row = (seq, 100, targets, 1, 1.0, 0, total, sql)
-                connection.execute("INSERT INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                write_row = (seq, 100, targets, 1, 1.0, 0, total, sql)
+                connection.execute("INSERT INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", write_row)
 
 
 def test_a_file_of_version_1_is_delivered(site: Site) -> None:
