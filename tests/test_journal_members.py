@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from afterquery import Replica, Replicator
-from replication.site import SCHEMA, Site, look, write
-from replication.world import TIMEOUT, connect, fulfilled, of, prepare, until
+from replication.site import Site, look, write
+from replication.world import TIMEOUT, connect, fulfilled, of, until
 
 
 def _open(site: Site, *replicas: Replica, **settings: Any) -> Replicator:
@@ -187,14 +187,3 @@ def test_a_replica_that_version_1_had_put_past_everything_is_one_that_may_lack_s
     assert site.written(0) == [1, 2, 3, 4, 5]
     assert site.written(1) == [4, 5]
     assert look(site.files()[0], "PRAGMA user_version") == [(2,)]
-
-
-def test_a_file_of_a_newer_version_is_left_alone(site: Site) -> None:
-    file = site.leave("dead", 3)
-    prepare(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS"), *site.peers)
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA user_version = 3")
-    with site.connect() as replicator:
-        assert replicator.stats().damaged_journals == 1
-        assert replicator.stats().waiting_journals == 0
-    assert site.files() == [file]
