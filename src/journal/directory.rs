@@ -319,7 +319,10 @@ impl Directory {
         is_own: bool,
         adopted: &mut Adopted,
     ) -> Result<Found, StoreError> {
-        let mut found = store.match_replicas(&self.names, is_own, self.settings.max_bytes)?;
+        let last = store.last()?;
+        // Whom it knew may be lost with its end: then nobody has everything.
+        let admits = is_own || lock.noted().is_some_and(|noted| noted > last);
+        let mut found = store.match_replicas(&self.names, admits, self.settings.max_bytes)?;
         for gone in &found.gone {
             adopted.told.push(tell_gone(path, gone));
         }
