@@ -76,7 +76,10 @@ impl Task {
     /// Settles everything that is pending, of this process's writes those up to number `through`. How many there were.
     fn give_up(&mut self, through: u64, reason: &Reason) -> usize {
         let mut count = 0;
-        if let (true, Some(next)) = (self.is_own(), self.next.pop_front()) {
+        // Asked first: what is taken from the line and not taken up is never delivered.
+        if self.is_own()
+            && let Some(next) = self.next.pop_front()
+        {
             // They came while the replica was stopped.
             self.next.push_back(Arc::clone(&self.shared.own));
             self.leave_own();
