@@ -64,6 +64,7 @@ fn engine() -> Result<Engine, Box<dyn std::error::Error>> {
         request_timeout: Duration::from_secs(600),
         retry_base: Duration::from_secs(600),
         retry_max: Duration::from_secs(600),
+        log_values: false,
     };
     Ok(Engine::start(config, Box::new(|_| {}))?)
 }

@@ -1,7 +1,7 @@
 //! How a replicator ends: within a deadline, with nothing given up in silence.
 
 use std::{
-    sync::PoisonError,
+    sync::{PoisonError, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -40,18 +40,17 @@ impl Engine {
             self.shared.command(replica, Command::Finish);
         }
         let Running { runtime, tasks } = running;
-        let late: Vec<_> = runtime.block_on(async {
-            let end = tokio::time::Instant::now() + FINISH;
-            let mut late = Vec::new();
+        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
+        let (sender, ended) = std::sync::mpsc::channel::<()>();
+        runtime.spawn(async move {
             for task in tasks {
-                let abort = task.abort_handle();
-                if tokio::time::timeout_at(end, task).await.is_err() {
-                    late.push(abort);
-                }
+                let _ = task.await;
             }
-            late
+            drop(sender);
         });
-        self.stop(runtime, &late);
+        // Not by the runtime's clock: a replica that floods its thread would stop that, too.
+        let is_late = ended.recv_timeout(FINISH) == Err(RecvTimeoutError::Timeout);
+        self.stop(runtime, if is_late { &aborts } else { &[] });
         self.leave_rest();
         flushed
     }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     error::Error,
     journal::{Limits, Pending},
+    quoted::{acts, one_line},
     sql::{MAX_REPLICAS, Rules},
     wire::Endpoint,
 };
@@ -12,12 +13,19 @@ use crate::{
 /// The most bytes of SQL that StarbaseDB takes in one request.
 pub const MAX_SQL_BYTES: usize = 100_000;
 
+/// The longest text that is sent to a replica that takes longer ones than StarbaseDB, in bytes, whatever it says it takes: a
+/// text is held in memory three times on its way.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
+
 /// The longest literal that is put into a text, in bytes; a longer value is sent ahead, in pieces. A third of
 /// [`MAX_SQL_BYTES`], so that a few values of middling size need no extra request.
 pub const MAX_LITERAL_BYTES: usize = 32_000;
 
 /// The most that a `Retry-After` may ask for: a mistaken header must not silence a replica for a day.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// The longest name of a replica, in bytes: it stands in every log line about it. A URL is a name, too.
+pub const MAX_NAME_BYTES: usize = 500;
 
 /// What a replicator does when a replica rejects a write for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,6 +112,8 @@ pub struct Config {
     pub retry_base: Duration,
     /// No pause is longer, unless the replica asks for it.
     pub retry_max: Duration,
+    /// Whether logs and reasons may show the values in the SQL they are about.
+    pub log_values: bool,
 }
 
 impl Config {
@@ -117,6 +127,18 @@ impl Config {
             return invalid("replicas", format!("[{count} replicas]"), &format!("give 1 to {MAX_REPLICAS}"));
         }
         for (i, replica) in self.replicas.iter().enumerate() {
+            if replica.name.is_empty()
+                || replica.name.len() > MAX_NAME_BYTES
+                || replica.name.chars().any(acts)
+            {
+                return invalid(
+                    "name",
+                    format!("{:?}", one_line(&replica.name, MAX_NAME_BYTES)),
+                    &format!(
+                        "a replica's name is shown in logs: 1 to {MAX_NAME_BYTES} bytes, no control characters"
+                    ),
+                );
+            }
             if self.replicas[..i].iter().any(|other| other.name == replica.name) {
                 return invalid(
                     "replicas",

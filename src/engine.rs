@@ -19,10 +19,12 @@ use crate::{
     error::Error,
     journal::{self, Appended, Stopped, Work, Writer, replicas_in},
     outcome::wait,
+    panics,
+    quoted::one_line,
     reason::Reason,
     replica::{Activity, Command, Resuming, Status, Task},
     shared::{EventSink, Level, Shared},
-    sql::{Plan, PlanCache, ReplicaSet, Rules, Skip},
+    sql::{Plan, PlanCache, ReplicaSet, Rules, Skip, without_values},
     wire::Client,
     write::{Body, Draft, Write},
 };
@@ -71,6 +73,7 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// Starts the delivery.
     pub fn start(config: Config, events: EventSink) -> Result<Self, Error> {
+        panics::watch();
         config.check()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(DELIVERY_THREADS)
@@ -145,11 +148,18 @@ impl Engine {
 
     /// What is done with `sql`, without counting.
     pub fn look_up(&self, sql: &str) -> Arc<Plan> {
-        let (plan, new) = self.plans.get_or_make(sql, || Plan::new(sql, &self.rules));
+        let (plan, new) = self.plans.get_or_make(sql, || {
+            panics::caught("plan", || Plan::new(sql, &self.rules)).unwrap_or_else(|panic| {
+                self.shared.log(Level::Error, panic.to_string());
+                Plan::failed()
+            })
+        });
         for &skip in &plan.skipped {
-            if new && matches!(skip, Skip::Unparsed | Skip::Temp | Skip::Attached) {
-                self.shared
-                    .log(Level::Warning, format!("not replicated: {}: {}", skip.explanation(), shorten(sql)));
+            if new && skip.is_told() {
+                self.shared.log(
+                    Level::Warning,
+                    format!("not replicated: {}: {}", skip.explanation(), self.shown(sql)),
+                );
             }
         }
         plan
@@ -175,9 +185,18 @@ impl Engine {
         let text = foldhash::fast::FixedState::with_seed(0).hash_one(sql);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < MAX_WARNED_TEXTS && warned.insert(text) {
-            let message = format!("replicas may differ: the statement {why}: {}", shorten(sql));
+            let message = format!("replicas may differ: the statement {why}: {}", self.shown(sql));
             self.shared.log(Level::Warning, message);
         }
+    }
+
+    /// A text for a log line: its beginning, on one line, without its values unless the user wants to see them.
+    pub fn shown(&self, sql: &str) -> String {
+        const SHOWN: usize = 120;
+        if self.shared.config.log_values {
+            return one_line(sql, SHOWN);
+        }
+        one_line(&without_values(sql, SHOWN), SHOWN)
     }
 
     /// The statements so far that may do something else on a replica.
@@ -384,40 +403,38 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
     }
     let shared = Arc::clone(shared);
     let work = move || {
-        let journal = &shared.own.journal;
-        let unsaved = journal.unsaved() > 0;
-        // Those who wait for their writes save them; one more would only hold them up.
-        let found = unsaved && !journal.is_attended();
-        if found {
-            journal.save_all();
-        }
-        let failed = shared.sources().iter().fold(false, |failed, source| source.journal.catch_up() | failed);
-        shared.adopt_if_due();
-        if found {
-            shared.wake();
-            // What it has put into the file has lingered here already.
-            shared.nudge_tasks();
-        }
-        shared.tell_news();
-        if failed {
+        panics::caught("journal", || save(&shared)).unwrap_or_else(|panic| {
+            shared.log(Level::Error, panic.to_string());
             Work::Failed
-        } else if found {
-            Work::Done
-        } else if unsaved {
-            Work::Others
-        } else {
-            Work::None
-        }
+        })
     };
     Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
 }
 
-/// A text for a log line: its beginning, on one line.
-fn shorten(sql: &str) -> String {
-    const SHOWN: usize = 120;
-    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
+/// One look of that thread for work.
+fn save(shared: &Shared) -> Work {
+    let journal = &shared.own.journal;
+    let unsaved = journal.unsaved() > 0;
+    // Those who wait for their writes save them; one more would only hold them up.
+    let found = unsaved && !journal.is_attended();
+    if found {
+        journal.save_all();
+    }
+    let failed = shared.sources().iter().fold(false, |failed, source| source.journal.catch_up() | failed);
+    shared.adopt_if_due();
+    if found {
+        shared.wake();
+        // What it has put into the file has lingered here already.
+        shared.nudge_tasks();
+    }
+    shared.tell_news();
+    if failed {
+        Work::Failed
+    } else if found {
+        Work::Done
+    } else if unsaved {
+        Work::Others
+    } else {
+        Work::None
     }
 }

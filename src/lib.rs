@@ -20,8 +20,10 @@ pub mod fork;
 pub mod journal;
 pub mod moment;
 pub mod outcome;
+pub mod panics;
 #[cfg(feature = "python")]
 mod python;
+pub mod quoted;
 pub mod reason;
 pub mod render;
 mod replay;

@@ -1,6 +1,8 @@
 //! Why a write was rejected, is being retried or was left out: a closed set of names, each with a message.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+
+use crate::quoted::{MAX_MESSAGE_BYTES, Quoted};
 
 /// The name of a reason. It is what code may rely on; the message is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +21,8 @@ pub enum ReasonCode {
     Nondeterministic,
     /// The replica refused the token.
     Unauthorized,
+    /// The replica took the token for one that may not do what a sender has to.
+    ClientToken,
     /// The address answers, but not as a replica does.
     NotAReplica,
     /// The replica asked for fewer requests.
@@ -47,11 +51,13 @@ pub enum ReasonCode {
     Forked,
     /// The journal's file is damaged.
     Journal,
+    /// afterquery itself failed: a bug.
+    Panic,
 }
 
 impl ReasonCode {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Constraint,
         Self::NoSuchTable,
         Self::Sql,
@@ -59,6 +65,7 @@ impl ReasonCode {
         Self::Parameters,
         Self::Nondeterministic,
         Self::Unauthorized,
+        Self::ClientToken,
         Self::NotAReplica,
         Self::RateLimited,
         Self::Unavailable,
@@ -73,6 +80,7 @@ impl ReasonCode {
         Self::Closed,
         Self::Forked,
         Self::Journal,
+        Self::Panic,
     ];
 
     /// The name as it is shown, in the words of the documentation.
@@ -85,6 +93,7 @@ impl ReasonCode {
             Self::Parameters => "parameters",
             Self::Nondeterministic => "nondeterministic",
             Self::Unauthorized => "unauthorized",
+            Self::ClientToken => "client_token",
             Self::NotAReplica => "not_a_replica",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
@@ -99,6 +108,7 @@ impl ReasonCode {
             Self::Closed => "closed",
             Self::Forked => "forked",
             Self::Journal => "journal",
+            Self::Panic => "panic",
         }
     }
 
@@ -109,7 +119,7 @@ impl ReasonCode {
 
     /// Whether the set-up is at fault (a token, an address), so that retrying quickly helps nobody.
     pub fn is_setup(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::NotAReplica)
+        matches!(self, Self::Unauthorized | Self::ClientToken | Self::NotAReplica)
     }
 }
 
@@ -118,14 +128,14 @@ impl ReasonCode {
 pub struct Reason {
     /// The name.
     pub code: ReasonCode,
-    /// What happened, for people. Never holds a token.
-    pub message: Arc<str>,
+    /// What happened, for people. Never holds a token, and has the form of a [`Quoted`] wherever it came from.
+    pub message: Quoted,
 }
 
 impl Reason {
-    /// A reason of this name and message.
-    pub fn new(code: ReasonCode, message: impl Into<Arc<str>>) -> Self {
-        Self { code, message: message.into() }
+    /// A reason of this name and message. Whatever the message quotes, from a replica or a file, is shown on one line and cut.
+    pub fn new(code: ReasonCode, message: impl AsRef<str>) -> Self {
+        Self { code, message: Quoted::new(message.as_ref(), MAX_MESSAGE_BYTES) }
     }
 }
 

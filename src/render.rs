@@ -3,15 +3,11 @@
 use std::cell::Cell;
 
 use crate::{
-    config::{MAX_LITERAL_BYTES, MAX_SQL_BYTES},
+    config::MAX_LITERAL_BYTES,
     reason::{Reason, ReasonCode},
     sql::{Parameters, Plan, PlannedStatement, Rendered, ReplicaSet},
     write::{Body, Draft, SentStatement},
 };
-
-/// A statement is rendered anew with smaller literals when it takes more than this: the rest of
-/// [`MAX_SQL_BYTES`] is for the watermark around it.
-const MAX_STATEMENT_BYTES: usize = MAX_SQL_BYTES - 2_000;
 
 /// How the parameters of a call are to be read.
 #[derive(Clone, Copy)]
@@ -61,13 +57,9 @@ fn render_statement(
     statement: &PlannedStatement,
     parameters: &dyn Parameters,
 ) -> Result<SentStatement, String> {
-    // Two rounds are enough: with literals this short, only the text itself can still be too long.
-    const SHORT_LITERAL_BYTES: usize = 200;
-    let mut rendered = statement.template.render_into(SCRATCH.take(), parameters, MAX_LITERAL_BYTES)?;
-    if rendered.sql.len() > MAX_STATEMENT_BYTES {
-        rendered = statement.template.render_into(rendered.sql, parameters, SHORT_LITERAL_BYTES)?;
-    }
-    let Rendered { sql, large } = rendered;
+    // How a statement is sent that is longer than a text may be is decided for each replica: `wire::fit`.
+    let Rendered { sql, large } =
+        statement.template.render_into(SCRATCH.take(), parameters, MAX_LITERAL_BYTES)?;
     let large = (!large.is_empty()).then(|| Box::new(large));
     let row = statement.template.row().filter(|_| large.is_none());
     let sent = SentStatement { sql: sql.as_str().into(), large, targets: statement.targets, row };

@@ -20,6 +20,7 @@ use crate::{
     error::Error,
     journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending, letters_left},
     moment::Moment,
+    quoted::{MAX_LOG_BYTES, one_line},
     replica::{Command, Status},
     source::Source,
     sql::ReplicaSet,
@@ -205,8 +206,9 @@ impl Shared {
         news.for_each(|message| self.log(Level::Error, message));
     }
 
-    /// Tells the user's log.
+    /// Tells the user's log. Whatever the message quotes is shown on one line and cut.
     pub fn log(&self, level: Level, message: String) {
+        let message = one_line(&message, MAX_LOG_BYTES);
         (self.events)(Event { level, message });
     }
 

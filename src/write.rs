@@ -4,7 +4,7 @@ use crate::{
     moment::Moment,
     outcome::Settlement,
     reason::Reason,
-    sql::{LargeValue, ReplicaSet, row_start},
+    sql::{LargeValue, ReplicaSet, inlined, row_start},
 };
 
 /// A statement as it is sent, with the replicas it is for.
@@ -26,6 +26,12 @@ impl SentStatement {
     pub fn new(sql: Box<str>, large: Option<Box<Vec<LargeValue>>>, targets: ReplicaSet) -> Self {
         let row = if large.is_none() { row_start(&sql) } else { None };
         Self { sql, large, targets, row }
+    }
+
+    /// Its text with the values in it that are sent ahead: as somebody reads it.
+    pub fn whole(&self) -> String {
+        let large = self.large.as_deref().map_or(&[][..], Vec::as_slice);
+        inlined(&self.sql, large, usize::MAX).unwrap_or_else(|| self.sql.to_string())
     }
 
     /// What comes before its row, and the row.
@@ -178,6 +184,16 @@ impl Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_shown_with_the_values_that_are_sent_ahead() {
+        use crate::sql::LargeContent::{Blob, Text};
+        let large = |id, content| LargeValue { id, content };
+        let values = vec![large(7, Text("it's 8".into())), large(8, Blob([1, 255].into()))];
+        let sql = format!("INSERT INTO t VALUES ({}, {})", values[0].reference(), values[1].reference());
+        let statement = SentStatement::new(sql.into(), Some(Box::new(values)), 1);
+        assert_eq!(statement.whole(), "INSERT INTO t VALUES ('it''s 8', x'01ff')");
+    }
 
     #[test]
     fn a_pending_write_is_small() {

@@ -52,8 +52,14 @@ enum Step {
     Large(usize),
     /// More statements than fit in one text.
     Long,
-    /// One statement that fills a text, or a part of one.
+    /// One statement that fills a text, or a part of one, or several.
     Wide(usize),
+    /// One INSERT of so many rows, more than fit in one text.
+    Bulk(usize),
+    /// The same with values that JSON does not say.
+    BulkApart(usize),
+    /// The same, and the last row breaks a constraint.
+    BadBulk(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -69,6 +75,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..150_000usize).prop_map(Step::Large),
         1 => Just(Step::Long),
         2 => (1..98_000usize).prop_map(Step::Wide),
+        1 => prop_oneof![
+            (98_000..250_000usize).prop_map(Step::Wide),
+            (20_000..40_000usize).prop_map(Step::Bulk),
+            (14_000..30_000usize).prop_map(Step::BulkApart),
+            (3_000..4_000usize).prop_map(Step::Rows),
+        ],
     ]
 }
 
@@ -114,6 +126,9 @@ impl Step {
                 let filler = "UPDATE counter SET n = n + 1 WHERE id = 2 AND '' <> 'a text that takes room';";
                 filler.repeat(1_500) + &log
             }
+            Self::Bulk(rows) => format!("{log}{}", format!(",({number})").repeat(rows - 1)),
+            Self::BulkApart(rows) => format!("{log}{}", format!(",(0x{number:X})").repeat(rows - 1)),
+            Self::BadBulk(rows) => format!("{log}{},(NULL)", format!(",({number})").repeat(*rows)),
             Self::Wide(size) => {
                 format!("INSERT INTO log (entry) SELECT {number} WHERE '{}' <> ''", "x".repeat(*size))
             }
@@ -127,18 +142,22 @@ impl Step {
             }
             _ => render(&plan, Values::One(&NoParameters), &mut statements),
         };
-        let expected = matches!(self, Self::Row | Self::BadRow).then_some(1);
+        let expected = match self {
+            Self::Row | Self::BadRow => Some(1),
+            Self::Bulk(rows) | Self::BulkApart(rows) => Some(*rows as i64),
+            _ => None,
+        };
         engine.submit(draft(rendered.map(|()| statements), plan.targets(), expected))
     }
 
     fn is_good(&self) -> bool {
-        !matches!(self, Self::Bad | Self::HalfBad | Self::BadRow | Self::BadRows(_))
+        !matches!(self, Self::Bad | Self::HalfBad | Self::BadRow | Self::BadRows(_) | Self::BadBulk(_))
     }
 
     /// How many entries it leaves in the log, on a replica that takes a failed text back or not.
     fn entries(&self, rolls_back: bool) -> usize {
         match self {
-            Self::Rows(count) => *count,
+            Self::Rows(count) | Self::Bulk(count) | Self::BulkApart(count) => *count,
             Self::BadRows(count) if !rolls_back => *count,
             Self::HalfBad => usize::from(!rolls_back),
             _ => usize::from(self.is_good()),
@@ -152,6 +171,7 @@ impl Step {
             Self::Long => (0, 1_500),
             Self::Row | Self::Rows(_) | Self::BadRow | Self::BadRows(_) => (0, 0),
             Self::Bad | Self::HalfBad | Self::Large(_) | Self::Wide(_) => (0, 0),
+            Self::Bulk(_) | Self::BulkApart(_) | Self::BadBulk(_) => (0, 0),
         }
     }
 }
@@ -234,6 +254,20 @@ fn a_calm_network_delivers_everything() {
         [Step::Count, Step::Pair, Step::Bad, Step::HalfBad, Step::Large(100_000), Step::Long, Step::Count];
     deliver(&steps, CALM);
     deliver(&steps, World { rolls_back: true, ..CALM });
+}
+
+#[test]
+fn what_is_too_long_for_a_text_arrives_as_one() {
+    let good = [Step::Bulk(30_000), Step::BulkApart(30_000), Step::Rows(4_000), Step::Wide(250_000)];
+    for rolls_back in [false, true] {
+        let world = World { rolls_back, ..CALM };
+        let requests = deliver(&good, world);
+        // The rows and values are sent ahead, but for those that JSON does not say.
+        let texts =
+            requests.iter().filter(|sql| sql.contains("ON CONFLICT (origin) DO UPDATE SET seq=")).count();
+        assert!((4..10).contains(&texts), "{texts}");
+        deliver(&[Step::BadBulk(30_000), Step::Count, Step::BadRows(4_000), Step::Count], world);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use afterquery::{
-    config::{Config, JournalConfig},
+    config::{Config, JournalConfig, MAX_SQL_BYTES, MAX_TEXT_BYTES},
     engine::Engine,
     journal::{self, LetterKey, Pending},
     outcome::Status,
@@ -125,6 +125,59 @@ fn a_value_that_cannot_be_staged_is_the_only_one_rejected() {
     assert!(!is_fulfilled(&writes.1));
     assert_eq!(server.query::<i64>(LOG), [0, 1, 2, 3, 4, 9]);
     close(&engine);
+}
+
+fn rows(count: usize) -> String {
+    format!("INSERT INTO log (entry) VALUES (1){}", ",(0x1)".repeat(count - 1))
+}
+
+#[test]
+fn a_text_that_a_peer_takes_and_somebody_before_it_does_not_goes_in_parts() {
+    let runtime = runtime();
+    let server = start(&runtime);
+    server.replica.lock().unwrap().header = "afterquery-peer: 1 max_sql_bytes=4194304\r\n";
+    for (refuses, most) in [
+        ((|_| None) as fn(&str) -> Option<u16>, 1),
+        (|sql| (sql.len() > 300_000).then_some(413), 99),
+        (|sql| (sql.len() > 200_000).then_some(504), 99),
+    ] {
+        let engine = run(config(std::slice::from_ref(&server)));
+        // From its answer it knows what the replica takes.
+        submit(&engine, &entry(0));
+        flush(&engine);
+        let before = server.replica.lock().unwrap().requests.len();
+        refuse(&server, refuses);
+        let write = submit(&engine, &rows(100_000));
+        flush(&engine);
+        assert!(is_fulfilled(&write));
+        assert_eq!(server.query::<i64>("SELECT count(*) FROM log"), [100_001]);
+        let requests = server.replica.lock().unwrap().requests.len() - before;
+        assert!(requests <= most, "{requests}");
+        server.replica.lock().unwrap().db.execute_batch("DELETE FROM log").unwrap();
+        close(&engine);
+    }
+}
+
+#[test]
+fn a_replica_is_not_believed_to_take_any_text() {
+    let runtime = runtime();
+    let server = start(&runtime);
+    for header in ["1 max_sql_bytes=999999999999", "2 max_sql_bytes=999999", "1 max_sql_bytes=5", "1"] {
+        let header = format!("afterquery-peer: {header}\r\n").leak();
+        server.replica.lock().unwrap().header = header;
+        let engine = run(config(std::slice::from_ref(&server)));
+        submit(&engine, &entry(0));
+        flush(&engine);
+        let write = submit(&engine, &rows(if header.contains("9999999999") { 750_000 } else { 40_000 }));
+        flush(&engine);
+        assert!(is_fulfilled(&write));
+        let most = if header.contains("9999999999") { MAX_TEXT_BYTES } else { MAX_SQL_BYTES };
+        let mut replica = server.replica.lock().unwrap();
+        assert!(replica.requests.iter().all(|sql| sql.len() <= most));
+        replica.requests.clear();
+        drop(replica);
+        close(&engine);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -98,7 +99,9 @@ def test_a_wrong_url_is_a_value_error_that_names_it(url: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert isinstance(caught.value, ValueError)
-        assert url in str(caught.value)
+        # What follows is where tokens are put.
+        shown = re.split("[?#]", url)[0]
+        assert shown in str(caught.value)
         assert len(str(caught.value)) > len(url) + 10
 
 
@@ -327,7 +330,7 @@ def test_a_watermark_that_someone_else_moved_stops_the_replica(well: PeerProcess
     assert well.client().rows("SELECT name FROM users") == [("before",)]
 
 
-@pytest.mark.parametrize("sql", ["NONSENSE", "MERGE INTO users", ")", "'", "\x00", "UPSERT", "🙂"])
+@pytest.mark.parametrize("sql", ["NONSENSE", "MERGE INTO users", ")", "'", "\x01", "UPSERT", "🙂"])
 def test_a_text_that_is_not_sql_is_counted_and_logged_once(
     well: PeerProcess, caplog: pytest.LogCaptureFixture, sql: str
 ) -> None:

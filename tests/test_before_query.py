@@ -228,7 +228,7 @@ POSITIONS = [
     "DELETE FROM t WHERE a < {0} OR julianday('now') < 5",
     "INSERT INTO t (a, b, p) SELECT {0}, x, julianday('now') FROM u ORDER BY x",
     "INSERT INTO t (id, a) VALUES (1, 2) ON CONFLICT DO UPDATE SET b = {0}, p = julianday('now')",
-    "REPLACE INTO t (id, a, b) VALUES (2, {0}, {0}) RETURNING a, julianday('now')",
+    "REPLACE INTO t (id, a, b, p) VALUES (2, {0}, {0}, julianday('now')) RETURNING a, b",
     "WITH w (q) AS (SELECT {0}) INSERT INTO t (a, p) SELECT q, julianday('now') FROM w ORDER BY 1",
     "UPDATE t SET (a, b) = ({0}, {0}), p = julianday('now') FROM u WHERE u.x = 5 AND t.id = 1",
     "UPDATE t SET p = julianday('now') WHERE id = (SELECT count(*) FROM u WHERE {0} IS NOT NULL)",
@@ -368,7 +368,7 @@ FORMS = [
     "INSERT INTO t (a, b) SELECT {}, x FROM u ORDER BY x",
     "INSERT INTO t (a, b) SELECT {}, x FROM u ORDER BY {}",
     "INSERT INTO t (id, a) VALUES (1, {}) ON CONFLICT DO UPDATE SET b = {}, c = excluded.a",
-    "REPLACE INTO t (id, a, b) VALUES (2, {}, {}) RETURNING {}",
+    "REPLACE INTO t (id, a, b) VALUES (2, {}, {}) RETURNING a, b",
     "WITH w (p, q) AS (SELECT {}, {}) INSERT INTO t (a, b) SELECT p, q FROM w, t ORDER BY id",
     "UPDATE t SET a = {} FROM u WHERE u.x = 5 AND t.id = 1",
 ]
@@ -384,6 +384,16 @@ def expression(chance: random.Random) -> str:
 
 
 BASIC = calls()
+
+
+@pytest.mark.parametrize("call", [*SHORT, *CHANCE])
+def test_what_returning_gives_is_the_applications_own(replicator: Replicator, call: str) -> None:
+    """It is not sent; and its columns take their names from its text."""
+    sql = f"INSERT INTO t (a) VALUES (1) RETURNING a, {call}"
+    assert replicator.before_query(sql)[0] is sql
+    assert not is_flagged(replicator, sql, ())
+    frozen, _ = replicator.before_query(f"INSERT INTO t (a) VALUES (date()) RETURNING {call}")
+    assert frozen.endswith(f" RETURNING {call}")
 
 
 @pytest.mark.parametrize("call", CHANCE)

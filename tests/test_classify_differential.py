@@ -29,6 +29,10 @@ CREATE TABLE "select" (a INTEGER PRIMARY KEY, b, c, "select");
 CREATE TABLE [naïve☃] (a INTEGER PRIMARY KEY, b, c, "select");
 CREATE TABLE temporary_ (a INTEGER PRIMARY KEY, b, c, "select");
 CREATE TABLE replace (a INTEGER PRIMARY KEY, b, c, "select");
+CREATE TABLE t\xa0 (a INTEGER PRIMARY KEY, b, c, "select");
+CREATE TABLE t\u2028 (a INTEGER PRIMARY KEY, b, c, "select");
+CREATE TABLE \u3000 (a INTEGER PRIMARY KEY, b, c, "select");
+CREATE TABLE t\ufeff (a INTEGER PRIMARY KEY, b, c, "select");
 CREATE VIEW v AS SELECT * FROM t;
 CREATE TRIGGER on_v INSTEAD OF INSERT ON v BEGIN INSERT INTO log VALUES (1); END;
 CREATE TRIGGER on_t AFTER INSERT ON t BEGIN INSERT INTO log VALUES (1); DELETE FROM u; END;
@@ -126,9 +130,18 @@ NAMES = {
     "replace": ["replace", '"replace"', "main.replace"],
     "scratch": ["scratch", "temp.scratch", "TEMP.[scratch]"],
     "log": ["log -- the log\n"],
+    "t\xa0": ["t\xa0", '"t\xa0"', "[T\xa0]"],
+    "t\u2028": ["t\u2028", "main.`t\u2028`"],
+    "\u3000": ["\u3000", "main . \u3000"],
+    "t\ufeff": ["t\ufeff", "'t\ufeff'"],
 }
 NAME = st.sampled_from([spelling for spellings in NAMES.values() for spelling in spellings])
-SPACE = st.sampled_from([" ", " ", " ", "\n", "\t ", " /* ; DELETE FROM x */ ", " -- x; y '\n"])
+SPACE = st.sampled_from(
+    [
+        " ", " ", " ", "\n", "\t ", " /* ; DELETE FROM x */ ", " -- x; y '\n", "\f", "\r", " \v",
+        "\t\v\v\f", " \ufeff", "/**/", "/*\xa0*/\ufeff",
+    ]
+)  # fmt: skip
 COLUMN = st.sampled_from(["a", "b", '"select"', "[c]", "rowid"])
 ATOM = st.sampled_from(
     [
@@ -136,6 +149,7 @@ ATOM = st.sampled_from(
         "'INSERT INTO u'", "CURRENT_DATE", "random()", "replace('a', 'b', 'c')", "(1)", "true",
         "CAST(a AS TEXT)", "EXISTS (SELECT 1 FROM u)", "(SELECT max(b) FROM u)", "a IN (1, 2)",
         "CASE WHEN a THEN 1 ELSE 2 END", "a COLLATE nocase", "b NOT NULL", "count(*)", "a ISNULL",
+        ":n\xa0", "@\u2028", "$a::b(c)", "0x1F", "0x1FAND a", "1e5", ".5", "b AND\ufeff a",
         "a BETWEEN 1 AND 2", "a -> 'x'", "a IS NOT DISTINCT FROM 1", "'[' || '\"'", "likely(b)",
     ]
 )  # fmt: skip
@@ -286,7 +300,8 @@ def statement(draw: st.DrawFn) -> str:
     text = draw(weighted[draw(st.integers(0, len(weighted) - 1))])
     if draw(st.integers(0, 3)) == 0:
         text = draw(st.sampled_from([str.lower, str.swapcase]))(text)
-    return draw(st.sampled_from(["", "", "\n", "/* a */ ", "-- b\n"])) + text
+    before = draw(st.sampled_from(["", "", "\n", "/* a */ ", "-- b\n", "\ufeff", " \v", "\f"]))
+    return before + text + draw(st.sampled_from(["", "", " ", "\t\v", "\n--", "/*", "\r\ufeff"]))
 
 
 def test_generated_statements(watched: Watched) -> None:

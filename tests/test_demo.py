@@ -163,6 +163,26 @@ def test_large_tables_are_read_in_pages(peer: PeerProcess, tmp_path: Path) -> No
     assert found.missing == (("integer 249",),)
 
 
+def test_pages_are_made_by_bytes_and_large_values_read_in_pieces(
+    peer: PeerProcess, tmp_path: Path
+) -> None:
+    """No answer is longer than 1 MiB: the platform under StarbaseDB allows no more."""
+    filled = """CREATE TABLE t (n INTEGER PRIMARY KEY, a TEXT, b BLOB, r REAL);
+        INSERT INTO t WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 60)
+        SELECT n, replace(hex(zeroblob(10000)), '00', char(0, 97, 233)), zeroblob(20000), n / 8.0
+        FROM c;
+        INSERT INTO t VALUES (100, replace(hex(zeroblob(300000)), '00', 'äb'), zeroblob(700000), 1);
+        CREATE TABLE wide (a, b); INSERT INTO wide VALUES (1, 1), (1.0, 1), (1, 1), ('1', NULL)"""
+    primary = database(tmp_path / "a.db", filled)
+    for statement in filled.split(";"):
+        assert peer.client().query(statement).status == 200
+    assert compare.with_urls(primary, {"eu": peer.url}, ADMIN_TOKEN) == []
+    assert compare.counts(primary) == {"t": 61, "wide": 4}
+    peer.client().run("UPDATE t SET b = zeroblob(699999) || x'01' WHERE n = 100")
+    (found,) = compare.with_urls(primary, {"eu": peer.url}, ADMIN_TOKEN)
+    assert (len(found.missing), len(found.extra)) == (1, 1)
+
+
 def database(path: Path, sql: str) -> Path:
     with closing(sqlite3.connect(path)) as db:
         db.executescript(sql)

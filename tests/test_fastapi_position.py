@@ -188,7 +188,7 @@ def test_a_position_cannot_carry_sql(world: Items) -> None:
 
 def test_a_refused_reader_is_told(world: Items) -> None:
     query = http_query(world.replicas[0].url, auth_token="wrong")
-    with pytest.raises(OSError, match="HTTP Error 4"):
+    with pytest.raises(OSError, match="HTTP 4"):
         is_applied(Position("ab", 1), query)
 
 

@@ -12,7 +12,8 @@ import afterquery
 from afterquery import AfterqueryError, NotSettledError, Replica, Replicator, _core
 from support.docs import ROOT
 
-PRIVATE = {"split_statements"}  # for afterquery.peer
+# For afterquery.peer, and for what Python itself shows.
+PRIVATE = {"split_statements", "escaped", "quoted", "without_values"}
 
 
 def test_public_names_are_sorted_and_there() -> None:

@@ -79,7 +79,7 @@ def test_it_has_a_write_ahead_log(peer: Peer, db: Path) -> None:
 
 @pytest.mark.parametrize(("synchronous", "number"), [("FULL", 2), ("NORMAL", 1)])
 def test_synchronous(db: Path, synchronous: connect.Synchronous, number: int) -> None:
-    with closing(connect.writer(connect.checked(db), synchronous)) as connection:
+    with closing(connect.writer(connect.checked(db), synchronous, 1_000_000)) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
         assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
 

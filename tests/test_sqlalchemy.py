@@ -440,6 +440,17 @@ def test_what_a_failed_statement_leaves_is_told(
     assert "a statement that failed left changes" in caplog.text
 
 
+def test_what_the_last_row_of_an_executemany_leaves_is_told(
+    plain: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sql = "INSERT OR FAIL INTO users (name) VALUES (?), (?)"
+    with plain.engine.begin() as connection, pytest.raises(IntegrityError):
+        connection.exec_driver_sql(sql, [("a", "b"), ("c", "a"), ("d", "e")])
+    assert plain.names() == ["a", "b", "c"]
+    assert plain.attached.errors == 1
+    assert "a statement that failed left changes" in caplog.text
+
+
 def test_an_error_of_ours_does_not_reach_the_application(
     plain: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

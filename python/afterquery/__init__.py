@@ -4,6 +4,7 @@ Call `Replicator.after_query` after each SQL statement the application ran on it
 the writes among them reach every replica in order, exactly once in effect.
 """
 
+from afterquery import _log  # noqa: F401 - the logger stays on
 from afterquery._core import (
     Classification,
     DeadLetter,

@@ -10,12 +10,14 @@ async with afterquery.aiosqlite.connect("app.db", replicator=replicator) as db:
 
 from __future__ import annotations
 
+import os
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 import aiosqlite
 
 from afterquery import sqlite3
+from afterquery._warning import deprecated
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -54,6 +56,7 @@ def connect(
     *,
     replicator: Replicator | None = None,
     iter_chunk_size: int = 64,
+    loop: Any = None,
     **settings: Any,
 ) -> Connection:
     """Open a database whose committed transactions reach the replicas.
@@ -62,6 +65,10 @@ def connect(
     `afterquery.sqlite3.connect`; await the result, or enter it with `async with`.
     Raises then what `sqlite3.connect` raises.
     """
+    if loop is not None:
+        deprecated("aiosqlite.connect() no longer uses the `loop` parameter")
+    if not isinstance(database, (str, bytes, os.PathLike)):
+        database = str(database)  # as aiosqlite does
 
     def open_database() -> sqlite3.Connection:
         return sqlite3.connect(database, replicator=replicator, **settings)

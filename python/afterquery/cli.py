@@ -16,6 +16,7 @@ from afterquery import (
     StatementExplanation,
     __version__,
 )
+from afterquery._core import escaped
 
 TOKEN = "AFTERQUERY_TOKEN"
 READ_TOKEN = "AFTERQUERY_READ_TOKEN"
@@ -45,18 +46,16 @@ def missing(extra: str, *modules: str) -> str | None:
 
 
 def peer(arguments: argparse.Namespace) -> int:
-    token = os.environ.get(TOKEN, "")
-    if not token:
-        return refuse(
-            f"set {TOKEN} to the token that writers must send;"
-            " a peer without one would let anybody write"
-        )
+    from afterquery.peer.auth import Tokens
+    from afterquery.peer.limits import Limits
+
+    tokens = Tokens.from_environment(os.environ, TOKEN, READ_TOKEN)
+    limits = Limits.of(arguments.limit)
     if lack := missing("peer", "uvicorn"):
         return refuse(lack)
     from afterquery.peer.serve import serve
 
-    read_token = os.environ.get(READ_TOKEN) or None
-    serve(arguments.db, arguments.host, arguments.port, token, client_token=read_token)
+    serve(arguments.db, arguments.host, arguments.port, tokens, limits=limits)
     return 0
 
 
@@ -97,14 +96,14 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def explain(arguments: argparse.Namespace) -> int:
     found = afterquery.explain(arguments.sql, tables=arguments.table, ddl=arguments.ddl)
-    print("\n".join(explanation_lines(found)))
+    print(escaped("\n".join(explanation_lines(found))))
     return 0
 
 
 def explanation_lines(explanation: Explanation) -> list[str]:
     lines = [f"replicated: {'yes' if explanation.replicated else 'no'}"]
     for statement in explanation.statements:
-        lines += ["", statement.sql.strip(), *map("  {}".format, statement_lines(statement))]
+        lines += ["", statement.sql, *map("  {}".format, statement_lines(statement))]
     return lines
 
 
@@ -184,6 +183,13 @@ def add_peer_arguments(command: argparse.ArgumentParser) -> None:
     add("--db", type=Path, required=True, metavar="FILE", help="SQLite file; made if missing")
     add("--host", default="127.0.0.1", help="address (default: %(default)s)")
     add("--port", type=port, default=9001, help="port (default: %(default)s)")
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another limit than the default, as afterquery.peer.Limits has them; repeat it",
+    )
 
 
 def add_relay_arguments(command: argparse.ArgumentParser) -> None:

@@ -12,12 +12,12 @@ A position is the text `origin:seq`; several, of several origins, are separated 
 
 from __future__ import annotations
 
-import json
 import re
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from afterquery._http import MAX_ANSWER_BYTES, Asker
 
 __all__ = ["Position", "Query", "http_query", "is_applied", "wait_until_applied"]
 
@@ -56,18 +56,25 @@ def is_applied(position: Position, query: Query) -> bool:
     """Whether the write, and all before it, are applied on the replica that `query` asks.
 
     False also where the origin is not known there (yet, or any more: a clean end of the
-    application removes its row). Raises what `query` raises.
+    application removes its row). Raises what `query` raises, and `ValueError` where the replica
+    answers with something else than a number.
     """
     # Checked again: whoever makes one without `parse` must not put SQL into it.
     origin, seq = Position.parse(str(position))
     if not query(f"SELECT name FROM sqlite_master WHERE name = '{_TABLE}'"):
         return False
     rows = query(f"SELECT seq FROM {_TABLE} WHERE origin = '{origin}'")
-    return bool(rows) and int(rows[0][0]) >= seq
+    if not rows:
+        return False
+    applied = rows[0][0]
+    if not isinstance(applied, int):
+        raise ValueError("the replica's watermark is not a number")
+    return applied >= seq
 
 
 def wait_until_applied(position: Position, query: Query, *, timeout: float = 5.0) -> bool:
-    """Wait at most `timeout` seconds until `is_applied`; returns whether it came to that.
+    """Wait until `is_applied`, at most `timeout` seconds and the time of one query more; returns
+    whether it came to that.
 
     It sleeps: in a coroutine, use `await asyncio.to_thread(wait_until_applied, ...)`. Raises what
     `query` raises.
@@ -83,22 +90,18 @@ def wait_until_applied(position: Position, query: Query, *, timeout: float = 5.0
     return True
 
 
-def http_query(url: str, *, auth_token: str | None = None, timeout: float = 5.0) -> Query:
+def http_query(
+    url: str,
+    *,
+    auth_token: str | None = None,
+    timeout: float = 5.0,
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> Query:
     """A `Query` over StarbaseDB's protocol: POST `url`/query, as a reader with `auth_token`.
 
-    `timeout` is for one request, in seconds. What it returns raises `OSError` when the replica
-    does not answer or refuses.
+    `timeout` is for one request, in seconds, whatever the replica does meanwhile; only looking up
+    its name is the system's to limit. `max_bytes` is for one answer with its headers. A redirect is
+    not followed, and no proxy is asked: the token goes to `url` alone. What it returns raises
+    `OSError` when the replica does not answer, or not as a replica.
     """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("a replica's URL starts with http:// or https://")
-    headers = {"Content-Type": "application/json"}
-    if auth_token is not None:
-        headers["Authorization"] = f"Bearer {auth_token}"
-
-    def query(sql: str) -> list[tuple[Any, ...]]:
-        body = json.dumps({"sql": sql}).encode()
-        request = urllib.request.Request(url.rstrip("/") + "/query", body, headers)
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return [tuple(row.values()) for row in json.load(response)["result"]]
-
-    return query
+    return Asker(url, auth_token, timeout, max_bytes).ask

@@ -13,6 +13,7 @@ use super::{
     cursor::Cursor,
     disk::Disk,
     lock::{Lock, is_open_elsewhere},
+    private,
     store::{Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
 };
 use crate::{
@@ -120,7 +121,9 @@ fn create(path: &Path) -> Result<PathBuf, Error> {
     if path.exists() && !path.is_dir() {
         return Err(failed("it is a file; give the path of a directory".into()));
     }
-    fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| failed(error.to_string()))
+    private::create_directory(path)
+        .and_then(|()| path.canonicalize())
+        .map_err(|error| failed(error.to_string()))
 }
 
 impl Directory {

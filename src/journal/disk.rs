@@ -457,7 +457,7 @@ impl Disk {
             return Reason::new(ReasonCode::Unavailable, message);
         }
         let reason = damage(&self.path, error);
-        self.failure().damage = Some(Arc::clone(&reason.message));
+        self.failure().damage = Some(reason.message.share());
         reason
     }
 

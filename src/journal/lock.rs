@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     os::{
         fd::AsRawFd,
@@ -23,6 +23,7 @@ use std::{
     },
 };
 
+use super::private;
 use crate::fork;
 
 /// An owned lock file.
@@ -43,7 +44,7 @@ impl Lock {
         if held.contains(path) {
             return Ok(None);
         }
-        let file = open_lock(path)?;
+        let file = private::open(path)?;
         if !try_lock(&file)? || !is_still_there(&file, path) {
             return Ok(None);
         }
@@ -68,7 +69,7 @@ impl Lock {
             return Ok(true);
         }
         let noted = self.noted();
-        let file = open_lock(&self.path)?;
+        let file = private::open(&self.path)?;
         if !try_lock(&file)? || !is_still_there(&file, &self.path) {
             return Ok(false);
         }
@@ -103,10 +104,6 @@ impl Drop for Lock {
     }
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
-}
-
 /// A write lock on so many bytes; on all of a file where `length` is 0.
 fn write_lock(start: libc::off_t, length: libc::off_t) -> libc::flock {
     libc::flock {
@@ -125,7 +122,7 @@ fn write_lock(start: libc::off_t, length: libc::off_t) -> libc::flock {
 pub fn is_open_elsewhere(path: &Path) -> io::Result<bool> {
     const SHARED_FIRST: libc::off_t = 0x4000_0002;
     const SHARED_SIZE: libc::off_t = 510;
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let file = File::options().read(true).write(true).open(path)?;
     let mut request = write_lock(SHARED_FIRST, SHARED_SIZE);
     // SAFETY: the descriptor is open for as long as `file` lives, and `request` is a valid `flock`.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut request) } != 0 {

@@ -14,6 +14,7 @@ mod group;
 mod letter;
 mod letters;
 mod lock;
+mod private;
 mod queue;
 mod ride;
 mod room;

@@ -20,6 +20,7 @@ use super::{
     body,
     cursor::{Cursor, State},
     letter::{DeadLetter, LetterKey},
+    private,
     queue::Pending,
     room::{LOG, Room},
 };
@@ -122,8 +123,8 @@ pub struct Found {
 impl Store {
     /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
     pub fn create(path: &Path, origin: Origin<'_>, durability: Durability, after: f64) -> Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let connection = connect(path, flags, durability)?;
+        private::create_file(path)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
         connection.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
         ))?;
@@ -427,6 +428,7 @@ impl Store {
     /// Copies all that is in it to a new file.
     pub fn copy_to(&self, path: &Path) -> Result<()> {
         let name = path.to_str().ok_or_else(|| StoreError::Damaged("its path is not UTF-8".into()))?;
+        private::create_file(path)?;
         self.connection.execute("VACUUM INTO ?1", [name])?;
         Ok(())
     }
@@ -634,6 +636,7 @@ fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Resu
 }
 
 fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
+    private::narrow(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     // A user who looks into the file with another tool may hold a lock for a moment.
     connection.busy_timeout(Duration::from_secs(5))?;

@@ -19,9 +19,11 @@ use pyo3_async_runtimes::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::errors::AfterqueryError;
 use crate::fork;
 use crate::{
     error::Error,
+    panics::{caught, caught_in},
     shared::{Event, EventSink, Level},
 };
 
@@ -112,7 +114,12 @@ async fn write_logs(mut events: mpsc::Receiver<Event>, mut stopped: oneshot::Rec
     }
 }
 
+/// Writes a record. Nobody can be told of a panic here; it is counted.
 fn write_log(event: &Event) {
+    let _ = caught("log", || log(event));
+}
+
+fn log(event: &Event) {
     let method = match event.level {
         Level::Info => "info",
         Level::Warning => "warning",
@@ -142,7 +149,12 @@ where
     // Entering names the runtime for `BridgeRuntime::spawn`, which has no argument to carry it: a static one
     // would be the parent's after a fork.
     let _entered = handle.enter();
-    future_into_py::<BridgeRuntime, _, T>(py, future)
+    let guarded = async {
+        caught_in("await", future)
+            .await
+            .unwrap_or_else(|panic| Err(AfterqueryError::new_err(panic.to_string())))
+    };
+    future_into_py::<BridgeRuntime, _, T>(py, guarded)
 }
 
 /// The bridge as `pyo3-async-runtimes` sees it.

@@ -2,6 +2,7 @@
 
 use pyo3::{prelude::*, types::PyTuple};
 
+use super::border::entry;
 use crate::sql::{self, Kind};
 
 /// One statement of a text.
@@ -19,11 +20,19 @@ pub struct Statement {
     #[pyo3(get)]
     pub schema: Option<String>,
     #[pyo3(get)]
+    savepoint: Option<String>,
+    #[pyo3(get)]
     returning: bool,
     pub reasons: Vec<String>,
 }
 
 impl Statement {
+    /// Its `repr`.
+    pub fn shown(&self) -> String {
+        let table = self.table.as_ref().map(|table| format!(", table={table:?}")).unwrap_or_default();
+        format!("Statement(kind={:?}, verb={:?}{table})", self.kind, self.verb)
+    }
+
     pub fn new(sql: &str, statement: &sql::Statement) -> Self {
         Self {
             sql: sql[statement.span.clone()].to_owned(),
@@ -31,6 +40,7 @@ impl Statement {
             verb: statement.verb,
             table: statement.table.as_deref().map(str::to_owned),
             schema: statement.schema.as_deref().map(str::to_owned),
+            savepoint: statement.savepoint.as_deref().map(str::to_owned),
             returning: statement.returning.is_some(),
             reasons: reasons(statement),
         }
@@ -46,12 +56,11 @@ impl Statement {
 
     #[getter]
     fn reasons<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.reasons)
+        entry("reasons", || PyTuple::new(py, &self.reasons))
     }
 
-    pub fn __repr__(&self) -> String {
-        let table = self.table.as_ref().map(|table| format!(", table={table:?}")).unwrap_or_default();
-        format!("Statement(kind={:?}, verb={:?}{table})", self.kind, self.verb)
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || Ok(self.shown()))
     }
 }
 
@@ -66,26 +75,34 @@ pub struct Classification {
 impl Classification {
     #[getter]
     fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.statements.iter().cloned())
+        entry("statements", || PyTuple::new(py, self.statements.iter().cloned()))
     }
 
-    fn __repr__(&self) -> String {
-        let statements: Vec<_> = self.statements.iter().map(Statement::__repr__).collect();
-        format!("Classification([{}])", statements.join(", "))
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let statements: Vec<_> = self.statements.iter().map(Statement::shown).collect();
+            Ok(format!("Classification([{}])", statements.join(", ")))
+        })
     }
 }
 
 /// What each statement of a text does.
 #[pyfunction]
-pub fn classify(sql: &str) -> Classification {
-    let statements = sql::classify(sql).statements;
-    Classification { statements: statements.iter().map(|statement| Statement::new(sql, statement)).collect() }
+pub fn classify(sql: &str) -> PyResult<Classification> {
+    entry("classify", || {
+        let statements = sql::classify(sql).statements;
+        Ok(Classification {
+            statements: statements.iter().map(|statement| Statement::new(sql, statement)).collect(),
+        })
+    })
 }
 
 /// The statements of a text, without the `;` between them.
 #[pyfunction]
-pub fn split_statements(sql: &str) -> Vec<&str> {
-    sql::classify(sql).statements.into_iter().map(|statement| &sql[statement.span]).collect()
+pub fn split_statements(sql: &str) -> PyResult<Vec<&str>> {
+    entry("split_statements", || {
+        Ok(sql::classify(sql).statements.into_iter().map(|statement| &sql[statement.span]).collect())
+    })
 }
 
 /// What in a statement may differ on a replica, each thing once, in source order.

@@ -4,7 +4,34 @@ use std::time::Duration;
 
 use pyo3::{prelude::*, types::PyString};
 
-use crate::{config::ReplicaConfig, error::Error, journal::Pending, wire::Endpoint};
+use super::border::entry;
+use crate::{
+    config::ReplicaConfig,
+    error::Error,
+    journal::Pending,
+    wire::{Endpoint, Proxy},
+};
+
+/// A token as Python gives it. What is wrong with one is said without it: Python's own errors hold the text.
+pub struct Token(pub String);
+
+impl<'py> FromPyObject<'_, 'py> for Token {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let Ok(text) = given.cast::<PyString>() else {
+            let type_name = given.get_type().name()?;
+            let message = format!("auth_token must be a str, not {type_name}");
+            return Err(pyo3::exceptions::PyTypeError::new_err(message));
+        };
+        let text = text.to_str().map_err(|_| Error::InvalidOption {
+            option: "auth_token",
+            value: "(hidden)".into(),
+            problem: "it holds half of a surrogate pair".into(),
+        })?;
+        Ok(Self(text.to_owned()))
+    }
+}
 
 /// One replica with settings of its own; what is left out is taken from the replicator.
 #[pyclass(frozen, module = "afterquery")]
@@ -15,23 +42,35 @@ pub struct Replica {
     tables: Option<Vec<String>>,
     max_lag_writes: Option<usize>,
     max_lag_bytes: Option<usize>,
+    proxy: Option<Proxy>,
+}
+
+impl Replica {
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.url.trim_end_matches('/'))
+    }
 }
 
 #[pymethods]
 impl Replica {
     #[new]
-    #[pyo3(signature = (url, *, name=None, auth_token=None, tables=None, max_lag_writes=None, max_lag_bytes=None))]
+    #[pyo3(signature = (url, *, name=None, auth_token=None, tables=None, max_lag_writes=None, max_lag_bytes=None, proxy=None))]
     fn new(
         url: String,
         name: Option<String>,
-        auth_token: Option<String>,
+        auth_token: Option<Token>,
         tables: Option<&Bound<'_, PyAny>>,
         max_lag_writes: Option<usize>,
         max_lag_bytes: Option<usize>,
+        proxy: Option<&str>,
     ) -> PyResult<Self> {
-        Endpoint::new(&url, auth_token.as_deref())?;
-        let tables = tables.map(table_names).transpose()?;
-        Ok(Self { url, name, auth_token, tables, max_lag_writes, max_lag_bytes })
+        entry("new", || {
+            let auth_token = auth_token.map(|Token(token)| token);
+            Endpoint::new(&url, auth_token.as_deref())?;
+            let tables = tables.map(table_names).transpose()?;
+            let proxy = proxy.map(Proxy::new).transpose()?;
+            Ok(Self { url, name, auth_token, tables, max_lag_writes, max_lag_bytes, proxy })
+        })
     }
 
     #[getter]
@@ -39,18 +78,20 @@ impl Replica {
         &self.url
     }
 
-    #[getter]
-    fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_else(|| self.url.trim_end_matches('/'))
+    #[getter(name)]
+    fn get_name(&self) -> PyResult<&str> {
+        entry("name", || Ok(self.name()))
     }
 
     #[getter]
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, pyo3::types::PyTuple>>> {
-        self.tables.as_ref().map(|tables| pyo3::types::PyTuple::new(py, tables)).transpose()
+        entry("tables", || {
+            self.tables.as_ref().map(|tables| pyo3::types::PyTuple::new(py, tables)).transpose()
+        })
     }
 
-    fn __repr__(&self) -> String {
-        format!("Replica({:?}, name={:?})", self.url, self.name())
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || Ok(format!("Replica({:?}, name={:?})", self.url, self.name())))
     }
 }
 
@@ -59,12 +100,14 @@ pub struct Defaults {
     pub auth_token: Option<String>,
     pub tables: Option<Vec<String>>,
     pub max_lag: Pending,
+    pub proxy: Proxy,
 }
 
 /// The settings of one entry of `replicas=`: an address or a [`Replica`].
 pub fn replica_config(entry: &Bound<'_, PyAny>, defaults: &Defaults) -> PyResult<ReplicaConfig> {
     if let Ok(url) = entry.cast::<PyString>() {
         let endpoint = Endpoint::new(url.to_str()?, defaults.auth_token.as_deref())?;
+        let endpoint = endpoint.behind(defaults.proxy.clone());
         let name = endpoint.base.to_string();
         return Ok(ReplicaConfig {
             name,
@@ -83,7 +126,8 @@ pub fn replica_config(entry: &Bound<'_, PyAny>, defaults: &Defaults) -> PyResult
     let token = replica.auth_token.as_deref().or(defaults.auth_token.as_deref());
     Ok(ReplicaConfig {
         name: replica.name().to_owned(),
-        endpoint: Endpoint::new(&replica.url, token)?,
+        endpoint: Endpoint::new(&replica.url, token)?
+            .behind(replica.proxy.as_ref().unwrap_or(&defaults.proxy).clone()),
         tables: both(defaults.tables.as_ref(), replica.tables.as_ref()),
         max_lag: Pending {
             writes: replica.max_lag_writes.unwrap_or(defaults.max_lag.writes),

@@ -5,13 +5,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pyo3::{
-    intern,
-    prelude::*,
-    types::{PyBytes, PyString},
-};
+use pyo3::{intern, prelude::*, types::PyString};
 
-use super::params::PyParameters;
+use super::{params::PyParameters, values::bound_text};
 use crate::sql::{
     Classification, FreezeContext, Placeholder, RowStatement, classify, freeze, rows_statement,
 };
@@ -65,7 +61,7 @@ fn texts(classification: &Classification, sql: &str, params: &PyParameters<'_, '
         for hole in statement.placeholders.iter().filter(|_| !statement.reasons.is_empty()) {
             let name = hole.named.then(|| &sql[hole.span.start + 1..hole.span.end]);
             if let Some(text) =
-                params.get(first + hole.index - 1, name).ok().and_then(|value| as_text(&value))
+                params.get(first + hole.index - 1, name).ok().and_then(|value| bound_text(&value))
             {
                 texts.insert((index, hole.index), text);
             }
@@ -73,14 +69,6 @@ fn texts(classification: &Classification, sql: &str, params: &PyParameters<'_, '
         first += statement.placeholders.iter().map(|hole| hole.index).max().unwrap_or(0);
     }
     Texts(texts)
-}
-
-fn as_text(value: &Bound<'_, PyAny>) -> Option<String> {
-    if let Ok(text) = value.cast::<PyString>() {
-        return text.to_str().ok().map(str::to_owned);
-    }
-    let bytes = value.cast::<PyBytes>().ok()?;
-    std::str::from_utf8(bytes.as_bytes()).ok().map(str::to_owned)
 }
 
 struct Context<'py> {

@@ -9,11 +9,14 @@ use super::{
     known::Known,
     live::Live,
     params::{PyParameters, row_count},
+    values::told,
 };
 use crate::{
     config::OnNondeterministic,
+    panics::caught,
     reason::{Reason, ReasonCode},
     render::{ParameterSet, Values, render},
+    shared::Level,
     sql::{Plan, ReplicaSet, Skip},
     write::SentStatement,
 };
@@ -35,23 +38,45 @@ pub struct Call {
     pub expected: Option<i64>,
 }
 
+impl Call {
+    /// One that could not be read: a transaction without it would be half a transaction.
+    pub fn failed(live: &Live) -> Self {
+        let message = "afterquery failed at a statement of the transaction; the log tells where";
+        let statements = Err(Reason::new(ReasonCode::Panic, message));
+        Self { statements, targets: live.engine.shared().all(), expected: None }
+    }
+}
+
 type Rendered = Result<Vec<SentStatement>, Reason>;
 
 impl<'py> Given<'_, 'py> {
     /// Reads the call. `None` where there is nothing to replicate.
     pub fn read(&self, live: &Live) -> PyResult<Option<Call>> {
         let Some(plan) = self.plan(live)? else { return Ok(None) };
+        // What cannot be sent is rejected by each replica in its turn, as it is where a parameter is wrong.
+        caught("render", || self.render(live, &plan)).unwrap_or_else(|panic| {
+            live.engine.shared().log(Level::Error, format!("a write is rejected: {panic}"));
+            let statements = Err(Reason::new(ReasonCode::Panic, panic.to_string()));
+            Ok(Some(Call { statements, targets: plan.targets(), expected: None }))
+        })
+    }
+
+    fn render(&self, live: &Live, plan: &Arc<Plan>) -> PyResult<Option<Call>> {
         let (statements, rows) = if self.many || plan.suspect {
             match self.sets() {
-                Ok(sets) => self.render_sets(live, text_of(self.sql)?.to_str()?, &plan, &sets),
+                Ok(sets) => self.render_sets(live, text_of(self.sql)?.to_str()?, plan, &sets),
                 Err(reason) => (Err(reason), None),
             }
         } else {
-            (self.render_one(&plan), None)
+            (self.render_one(plan), None)
         };
         if statements.as_ref().is_ok_and(Vec::is_empty) {
             // `executemany` without rows.
-            return Ok(None);
+            let statements = match self.lost_rows() {
+                Some(reason) if rows.is_none() && self.rows.is_none() => Err(reason),
+                _ => return Ok(None),
+            };
+            return Ok(Some(Call { statements, targets: plan.targets(), expected: None }));
         }
         // Each row that stands for a statement changes one row: one that is missing on a replica shows.
         let expected = rows.or_else(|| self.result.filter(|_| plan.counts_rows()).and_then(row_count));
@@ -81,6 +106,21 @@ impl<'py> Given<'_, 'py> {
         Ok((!plan.statements.is_empty()).then_some(plan))
     }
 
+    /// Why there should have been rows for many=True where there are none: an iterator gives its rows once, and
+    /// `executemany` has had them.
+    fn lost_rows(&self) -> Option<Reason> {
+        let params = self.params?;
+        let changed = self.result.and_then(row_count);
+        // SAFETY: the pointer is a live object, and the GIL is held.
+        let is_iterator = unsafe { pyo3::ffi::PyIter_Check(params.as_ptr()) == 1 };
+        let lost = changed.map_or(is_iterator, |changed| changed > 0);
+        lost.then(|| {
+            let message = "with many=True, params holds no rows any more, but the statement ran: an iterator gives them once; \
+                           pass a list to both";
+            Reason::new(ReasonCode::Parameters, message)
+        })
+    }
+
     fn render_one(&self, plan: &Plan) -> Rendered {
         let mut statements = Vec::with_capacity(plan.statements.len());
         let params = self.params.map_or(PyParameters::None, PyParameters::new);
@@ -107,7 +147,8 @@ impl<'py> Given<'_, 'py> {
     fn sets(&self) -> Result<Vec<Bound<'py, PyAny>>, Reason> {
         match self.params {
             Some(params) if self.many => params.try_iter().and_then(Iterator::collect).map_err(|error| {
-                let message = format!("with many=True, params must be a list of parameter sets: {error}");
+                let why = told(params.py(), error);
+                let message = format!("with many=True, params must be a list of parameter sets: {why}");
                 Reason::new(ReasonCode::Parameters, message)
             }),
             params => {

@@ -11,10 +11,11 @@ use std::{
 use pyo3::prelude::*;
 
 use super::{
+    border::entry,
     bridge::{self, Bridge},
     known::KnownTexts,
 };
-use crate::{config::Config, engine::Engine, error::Error, fork};
+use crate::{config::Config, engine::Engine, error::Error, fork, panics::caught};
 
 /// What interpreter exit waits for the replicas, in all.
 const EXIT_DEADLINE: Duration = Duration::from_secs(5);
@@ -85,17 +86,21 @@ fn watch_end() {
 
 /// Closes everything before the process ends: after that no thread of ours may take the GIL. Harmless when repeated.
 #[pyfunction]
-pub fn close_all(py: Python<'_>) {
-    let running = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
-    let running: Vec<_> = running.iter().filter_map(Weak::upgrade).collect();
-    let (here, inherited): (Vec<_>, Vec<_>) = running.into_iter().partition(|live| live.is_here());
-    inherited.into_iter().for_each(std::mem::forget);
-    py.detach(|| {
-        let deadline = Instant::now() + EXIT_DEADLINE;
-        for live in &here {
-            live.engine.close(Some(deadline), || false);
-            live.end_bridge();
-        }
-        bridge::join_ending();
-    });
+pub fn close_all(py: Python<'_>) -> PyResult<()> {
+    entry("exit", || {
+        let running = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
+        let running: Vec<_> = running.iter().filter_map(Weak::upgrade).collect();
+        let (here, inherited): (Vec<_>, Vec<_>) = running.into_iter().partition(|live| live.is_here());
+        inherited.into_iter().for_each(std::mem::forget);
+        py.detach(|| {
+            let deadline = Instant::now() + EXIT_DEADLINE;
+            for live in &here {
+                // One that fails must not keep the others from being closed.
+                let _ = caught("exit", || live.engine.close(Some(deadline), || false));
+                live.end_bridge();
+            }
+            let _ = caught("exit", bridge::join_ending);
+        });
+        Ok(())
+    })
 }

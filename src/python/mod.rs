@@ -1,5 +1,6 @@
 //! The Python face. A function here detaches, calls the core and maps what comes back.
 
+mod border;
 mod bridge;
 mod classification;
 mod config;
@@ -13,7 +14,9 @@ mod memory;
 mod params;
 mod replication;
 mod replicator;
+mod shown;
 mod transaction;
+mod values;
 mod views;
 
 use pyo3::prelude::*;
@@ -27,6 +30,7 @@ mod _core {
         live::close_all,
         replication::Replication,
         replicator::Replicator,
+        shown::{escaped, quoted, without_values},
         transaction::Transaction,
         views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
     };
@@ -36,6 +40,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
+        crate::panics::watch();
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -7,7 +7,7 @@ use std::{
 
 use pyo3::{intern, prelude::*, types::PyTuple};
 
-use super::{bridge, config::seconds, errors::NotSettledError, views::Outcome};
+use super::{border::entry, bridge, config::seconds, errors::NotSettledError, views::Outcome};
 use crate::{
     fork,
     journal::replicas_in,
@@ -89,56 +89,62 @@ impl Replication {
 
     #[getter]
     fn outcomes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        self.tuple(py)
+        entry("outcomes", || self.tuple(py))
     }
 
     #[pyo3(signature = (timeout=None))]
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyTuple>> {
-        let deadline = deadline(timeout)?;
-        if !self.write.settlement.is_settled() && self.generation != fork::generation() {
-            return Err(self.not_settled(py));
-        }
-        let mut signal = None;
-        self.shared.nudge();
-        let settled = py.detach(|| outcome::wait(&self.write, deadline, &mut interruption(&mut signal)));
-        match signal {
-            Some(error) => Err(error),
-            None if settled => self.tuple(py),
-            None => Err(self.not_settled(py)),
-        }
+        entry("wait", || {
+            let deadline = deadline(timeout)?;
+            if !self.write.settlement.is_settled() && self.generation != fork::generation() {
+                return Err(self.not_settled(py));
+            }
+            let mut signal = None;
+            self.shared.nudge();
+            let settled = py.detach(|| outcome::wait(&self.write, deadline, &mut interruption(&mut signal)));
+            match signal {
+                Some(error) => Err(error),
+                None if settled => self.tuple(py),
+                None => Err(self.not_settled(py)),
+            }
+        })
     }
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let future = if self.write.settlement.is_settled() {
-            let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
-            let future = event_loop.call_method0(intern!(py, "create_future"))?;
-            future.call_method1(intern!(py, "set_result"), (self.tuple(py)?,))?;
-            future
-        } else if self.generation != fork::generation() {
-            return Err(self.not_settled(py));
-        } else {
-            self.shared.nudge();
-            let (handle, generation) = (self.handle.clone(), self.generation);
-            let (write, shared) = (Arc::clone(&self.write), Arc::clone(&self.shared));
-            bridge::awaitable(py, &self.handle, async move {
-                outcome::settled(Arc::clone(&write)).await;
-                if write.settlement.is_settled() {
-                    return Ok(Outcomes(Self::views(&write, &shared)));
-                }
-                let unsettled = Self { write, shared, handle, generation };
-                Err(Python::attach(|py| unsettled.not_settled(py)))
-            })?
-        };
-        future.call_method0(intern!(py, "__await__"))
+        entry("__await__", || {
+            let future = if self.write.settlement.is_settled() {
+                let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
+                let future = event_loop.call_method0(intern!(py, "create_future"))?;
+                future.call_method1(intern!(py, "set_result"), (self.tuple(py)?,))?;
+                future
+            } else if self.generation != fork::generation() {
+                return Err(self.not_settled(py));
+            } else {
+                self.shared.nudge();
+                let (handle, generation) = (self.handle.clone(), self.generation);
+                let (write, shared) = (Arc::clone(&self.write), Arc::clone(&self.shared));
+                bridge::awaitable(py, &self.handle, async move {
+                    outcome::settled(Arc::clone(&write)).await;
+                    if write.settlement.is_settled() {
+                        return Ok(Outcomes(Self::views(&write, &shared)));
+                    }
+                    let unsettled = Self { write, shared, handle, generation };
+                    Err(Python::attach(|py| unsettled.not_settled(py)))
+                })?
+            };
+            future.call_method0(intern!(py, "__await__"))
+        })
     }
 
-    fn __repr__(&self) -> String {
-        let open: Vec<_> = self.unsettled().into_iter().map(|(name, _)| name).collect();
-        if open.is_empty() {
-            format!("Replication(seq={}, settled=True)", self.write.seq)
-        } else {
-            format!("Replication(seq={}, settled=False, waiting for {})", self.write.seq, open.join(", "))
-        }
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let open: Vec<_> = self.unsettled().into_iter().map(|(name, _)| name).collect();
+            Ok(if open.is_empty() {
+                format!("Replication(seq={}, settled=True)", self.write.seq)
+            } else {
+                format!("Replication(seq={}, settled=False, waiting for {})", self.write.seq, open.join(", "))
+            })
+        })
     }
 }
 

@@ -17,14 +17,16 @@ use pyo3::{
 };
 
 use super::{
+    border::{beside, entry},
     bridge,
-    config::{Defaults, replica_config, seconds, table_names},
+    config::{Defaults, Token, replica_config, seconds, table_names},
     determinism::{Before, frozen},
     given::{Call, Given, text_of},
     live::Live,
     params::PyParameters,
     replication::{Replication, deadline, interruption},
     transaction::Transaction,
+    values::raise_kept,
     views::{DeadLetter, Explanation, Stats},
 };
 use crate::{
@@ -37,6 +39,7 @@ use crate::{
     outcome,
     render::draft,
     shared::Level,
+    wire::Proxy,
     write::{Draft, Write},
 };
 
@@ -75,9 +78,26 @@ impl Replicator {
     pub fn live_for_statement(&self, py: Python<'_>) -> Option<Arc<Live>> {
         let live = self.try_live(py);
         if live.is_none() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.count_lost(1);
         }
         live
+    }
+
+    /// The same for `work` alone, without counting who has it.
+    fn with_live_for_statement<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Live) -> PyResult<Option<T>>,
+    ) -> PyResult<Option<T>> {
+        match &*self.live.load() {
+            Some(live) if live.is_here() => work(live),
+            _ => self.live_for_statement(py).map_or(Ok(None), |live| work(&live)),
+        }
+    }
+
+    /// Counts statements as lost that cannot be handed over in a forked child.
+    pub fn count_lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The same where no statement is handed over.
@@ -210,7 +230,7 @@ fn journal_config(
         }
         (None, Some(origin)) => needs_journal("origin", format!("{origin:?}")),
         (None, None) if durability != Durability::Async => {
-            needs_journal("durability", format!("{:?}", durability).to_lowercase())
+            needs_journal("durability", format!("{:?}", durability).to_ascii_lowercase())
         }
         (None, None) => Ok(None),
     }
@@ -239,13 +259,13 @@ impl Replicator {
         journal=None, durability="async", max_journal_bytes=4_294_967_296,
         max_pending_writes=2_000_000, max_pending_bytes=536_870_912, max_lag_writes=None, max_lag_bytes=None,
         max_dead_letters=None, connect_timeout=5.0, request_timeout=30.0, retry_base=0.05, retry_max=5.0,
-        origin=None,
+        origin=None, proxy=None, log_values=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a setting with a default")]
     fn new(
         py: Python<'_>,
         replicas: &Bound<'_, PyAny>,
-        auth_token: Option<String>,
+        auth_token: Option<Token>,
         tables: Option<&Bound<'_, PyAny>>,
         ddl: bool,
         on_reject: &str,
@@ -263,70 +283,82 @@ impl Replicator {
         retry_base: f64,
         retry_max: f64,
         origin: Option<String>,
+        proxy: Option<&str>,
+        log_values: bool,
     ) -> PyResult<Self> {
-        if replicas.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err(
-                "replicas must be a list of URLs or Replica objects, not one string",
-            ));
-        }
-        let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
-        let limits = DefaultLimits::of(journal.is_some());
-        let defaults = Defaults {
-            auth_token,
-            tables: tables.map(table_names).transpose()?,
-            max_lag: Pending {
-                writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
-                bytes: max_lag_bytes.unwrap_or(limits.max_lag.bytes),
-            },
-        };
-        let replicas =
-            replicas.try_iter()?.map(|entry| replica_config(&entry?, &defaults)).collect::<PyResult<_>>()?;
-        let on_reject = match on_reject {
-            "dead_letter" => OnReject::DeadLetter,
-            "halt" => OnReject::Halt,
-            other => return Err(not_one_of("on_reject", other, "\"dead_letter\" or \"halt\"")),
-        };
-        let nondeterministic = match nondeterministic {
-            "warn" => OnNondeterministic::Warn,
-            "reject" => OnNondeterministic::Reject,
-            "rows" => OnNondeterministic::Rows,
-            other => return Err(not_one_of("nondeterministic", other, "\"warn\", \"reject\" or \"rows\"")),
-        };
-        let config = Config {
-            replicas,
-            ddl,
-            on_reject,
-            nondeterministic,
-            max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
-            journal,
-            max_dead_letters: max_dead_letters.unwrap_or(limits.max_dead_letters),
-            connect_timeout: seconds("connect_timeout", connect_timeout)?,
-            request_timeout: seconds("request_timeout", request_timeout)?,
-            retry_base: seconds("retry_base", retry_base)?,
-            retry_max: seconds("retry_max", retry_max)?,
-        };
-        let replicator = Self {
-            config,
-            live: ArcSwapOption::empty(),
-            starting: AtomicU32::new(0),
-            lost: AtomicU64::new(0),
-            failed_at: ArcSwapOption::empty(),
-        };
-        // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
-        py.detach(|| replicator.config.check().and_then(|()| replicator.start(replicator.config.clone())))?;
-        Ok(replicator)
+        entry("new", || {
+            if replicas.is_instance_of::<PyString>() {
+                return Err(PyTypeError::new_err(
+                    "replicas must be a list of URLs or Replica objects, not one string",
+                ));
+            }
+            let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
+            let limits = DefaultLimits::of(journal.is_some());
+            let defaults = Defaults {
+                auth_token: auth_token.map(|Token(token)| token),
+                proxy: proxy.map(Proxy::new).transpose()?.unwrap_or_default(),
+                tables: tables.map(table_names).transpose()?,
+                max_lag: Pending {
+                    writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
+                    bytes: max_lag_bytes.unwrap_or(limits.max_lag.bytes),
+                },
+            };
+            let replicas = replicas
+                .try_iter()?
+                .map(|entry| replica_config(&entry?, &defaults))
+                .collect::<PyResult<_>>()?;
+            let on_reject = match on_reject {
+                "dead_letter" => OnReject::DeadLetter,
+                "halt" => OnReject::Halt,
+                other => return Err(not_one_of("on_reject", other, "\"dead_letter\" or \"halt\"")),
+            };
+            let nondeterministic = match nondeterministic {
+                "warn" => OnNondeterministic::Warn,
+                "reject" => OnNondeterministic::Reject,
+                "rows" => OnNondeterministic::Rows,
+                other => {
+                    return Err(not_one_of("nondeterministic", other, "\"warn\", \"reject\" or \"rows\""));
+                }
+            };
+            let config = Config {
+                replicas,
+                ddl,
+                on_reject,
+                nondeterministic,
+                max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
+                journal,
+                max_dead_letters: max_dead_letters.unwrap_or(limits.max_dead_letters),
+                connect_timeout: seconds("connect_timeout", connect_timeout)?,
+                request_timeout: seconds("request_timeout", request_timeout)?,
+                retry_base: seconds("retry_base", retry_base)?,
+                retry_max: seconds("retry_max", retry_max)?,
+                log_values,
+            };
+            let replicator = Self {
+                config,
+                live: ArcSwapOption::empty(),
+                starting: AtomicU32::new(0),
+                lost: AtomicU64::new(0),
+                failed_at: ArcSwapOption::empty(),
+            };
+            // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
+            py.detach(|| {
+                replicator.config.check().and_then(|()| replicator.start(replicator.config.clone()))
+            })?;
+            Ok(replicator)
+        })
     }
 
     /// The identity of this process's journal.
     #[getter]
     fn origin(&self) -> PyResult<String> {
-        Ok(self.live()?.engine.shared().own.origin.clone())
+        entry("origin", || Ok(self.live()?.engine.shared().own.origin.clone()))
     }
 
     /// The replicas' names.
     #[getter]
     fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name))
+        entry("replicas", || PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name)))
     }
 
     #[pyo3(signature = (sql, params=None, *, last_insert_rowid=None, changes=None, total_changes=None))]
@@ -338,16 +370,23 @@ impl Replicator {
         changes: Option<i64>,
         total_changes: Option<i64>,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
-        let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
-        let suspect = self.try_live(sql.py()).is_none_or(|live| live.engine.look_up(text).suspect);
-        if !suspect {
-            return Ok((sql, params));
-        }
-        let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
-        let before = Before { last_insert_rowid, changes, total_changes };
-        let frozen = frozen(sql.py(), text, &set, before);
-        let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
-        Ok((frozen.unwrap_or(sql), params))
+        entry("before_query", || {
+            let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
+            let live = self.try_live(sql.py());
+            if live.as_ref().is_some_and(|live| !live.engine.look_up(text).suspect) {
+                return Ok((sql, params));
+            }
+            let before = Before { last_insert_rowid, changes, total_changes };
+            let work = || {
+                let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
+                Ok(frozen(sql.py(), text, &set, before))
+            };
+            // As it is, it may differ on a replica: `after_query` tells.
+            let frozen = beside("freeze", live.as_deref(), || None, work)?;
+            raise_kept()?;
+            let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
+            Ok((frozen.unwrap_or(sql), params))
+        })
     }
 
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
@@ -360,113 +399,142 @@ impl Replicator {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Replication>> {
-        let given = Given { sql, params, result, many, rows, key };
-        let read = |live: &Live| match given.read(live)? {
-            Some(Call { statements, targets, expected }) => {
-                Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
-            }
-            None => Ok(None),
-        };
-        match &*self.live.load() {
-            Some(live) if live.is_here() => read(live),
-            _ => self.live_for_statement(sql.py()).map_or(Ok(None), |live| read(&live)),
-        }
+        beside(
+            "after_query",
+            None,
+            || None,
+            || {
+                let given = Given { sql, params, result, many, rows, key };
+                let work = |live: &Live| match given.read(live)? {
+                    Some(Call { statements, targets, expected }) => {
+                        Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
+                    }
+                    None => Ok(None),
+                };
+                let handle = self.with_live_for_statement(sql.py(), |live| {
+                    beside("submit", Some(live), || None, || work(live))
+                });
+                raise_kept().and(handle)
+            },
+        )
     }
 
-    fn transaction(slf: Py<Self>) -> Transaction {
-        Transaction::new(slf)
+    fn transaction(slf: Py<Self>) -> PyResult<Transaction> {
+        entry("transaction", || Ok(Transaction::new(slf)))
     }
 
-    fn explain(&self, sql: &str) -> Explanation {
-        let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
-        Explanation::new(sql, &self.config.rules(), &names, self.config.nondeterministic)
+    fn explain(&self, sql: &str) -> PyResult<Explanation> {
+        entry("explain", || {
+            let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
+            Ok(Explanation::new(sql, &self.config.rules(), &names, self.config.nondeterministic))
+        })
     }
 
     fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
-        let live = self.live()?;
-        // It may wait for the journal's file.
-        Ok(py.detach(|| Stats::new(&live, self.lost.load(Ordering::Relaxed))))
+        entry("stats", || {
+            let live = self.live()?;
+            // It may wait for the journal's file.
+            Ok(py.detach(|| Stats::new(&live, self.lost.load(Ordering::Relaxed))))
+        })
     }
 
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
-        let live = self.live()?;
-        let letters = py.detach(|| live.engine.shared().dead_letters())?;
-        Ok(letters.into_iter().map(DeadLetter::from).collect())
+        entry("dead_letters", || {
+            let live = self.live()?;
+            let letters = py.detach(|| live.engine.shared().dead_letters())?;
+            Ok(letters.into_iter().map(DeadLetter::from).collect())
+        })
     }
 
     #[pyo3(signature = (letters=None))]
     fn replay(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Replication>> {
-        let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
-        let writes = py.detach(|| live.engine.replay(keys.as_deref()))?;
-        Ok(writes.into_iter().map(|write| replication(&live, write)).collect())
+        entry("replay", || {
+            let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
+            let writes = py.detach(|| live.engine.replay(keys.as_deref()))?;
+            Ok(writes.into_iter().map(|write| replication(&live, write)).collect())
+        })
     }
 
     #[pyo3(signature = (letters=None))]
     fn discard(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
-        let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
-        Ok(py.detach(|| live.engine.discard(keys.as_deref()))?)
+        entry("discard", || {
+            let (live, keys) = (self.live()?, letters.map(letter_keys).transpose()?);
+            Ok(py.detach(|| live.engine.discard(keys.as_deref()))?)
+        })
     }
 
     #[pyo3(signature = (replica, *, skip=false))]
     fn resume(&self, py: Python<'_>, replica: &str, skip: bool) -> PyResult<()> {
-        let live = self.live()?;
-        Ok(py.detach(|| live.engine.resume(replica, skip))?)
+        entry("resume", || {
+            let live = self.live()?;
+            Ok(py.detach(|| live.engine.resume(replica, skip))?)
+        })
     }
 
     /// Waits for the journal's file.
     fn sync(&self, py: Python<'_>) -> PyResult<bool> {
-        let live = self.live()?;
-        Ok(py.detach(|| live.engine.sync()))
+        entry("sync", || {
+            let live = self.live()?;
+            Ok(py.detach(|| live.engine.sync()))
+        })
     }
 
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        let mut signal = None;
-        let settled = py.detach(|| live.engine.flush(deadline, interruption(&mut signal)));
-        signal.map_or(Ok(settled), Err)
+        entry("flush", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let mut signal = None;
+            let settled = py.detach(|| live.engine.flush(deadline, interruption(&mut signal)));
+            signal.map_or(Ok(settled), Err)
+        })
     }
 
     #[pyo3(signature = (timeout=None))]
     fn aflush<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        bridge::awaitable(py, &live.handle.clone(), async move {
-            live.engine.shared().nudge();
-            let Ok(open) = live.engine.open_writes() else { return Ok(false) };
-            let all = async {
-                if !outcome::all_settled(open).await {
-                    return false;
-                }
-                while !live.engine.has_all() {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                    let Ok(open) = live.engine.open_writes() else { return false };
+        entry("aflush", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            bridge::awaitable(py, &live.handle.clone(), async move {
+                live.engine.shared().nudge();
+                let Ok(open) = live.engine.open_writes() else { return Ok(false) };
+                let all = async {
                     if !outcome::all_settled(open).await {
                         return false;
                     }
-                }
-                true
-            };
-            Ok(match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
-                None => all.await,
+                    while !live.engine.has_all() {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                        let Ok(open) = live.engine.open_writes() else { return false };
+                        if !outcome::all_settled(open).await {
+                            return false;
+                        }
+                    }
+                    true
+                };
+                Ok(match deadline {
+                    Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
+                    None => all.await,
+                })
             })
         })
     }
 
     #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        let mut signal = None;
-        let settled = py.detach(|| live.engine.close(deadline, interruption(&mut signal)));
-        signal.map_or(Ok(settled), Err)
+        entry("close", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let mut signal = None;
+            let settled = py.detach(|| live.engine.close(deadline, interruption(&mut signal)));
+            signal.map_or(Ok(settled), Err)
+        })
     }
 
     #[pyo3(signature = (timeout=5.0))]
     fn aclose<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let (live, deadline) = (self.live()?, deadline(timeout)?);
-        bridge::awaitable(py, &live.handle.clone(), async move {
-            let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
-            Ok(closing.await.unwrap_or(false))
+        entry("aclose", || {
+            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            bridge::awaitable(py, &live.handle.clone(), async move {
+                let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
+                Ok(closing.await.unwrap_or(false))
+            })
         })
     }
 
@@ -482,15 +550,19 @@ impl Replicator {
         exc: Option<&Bound<'_, PyAny>>,
         tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let _ = (exc_type, exc, tb);
-        self.close(py, Some(CLOSE_TIMEOUT.as_secs_f64())).map(drop)
+        entry("__exit__", || {
+            let _ = (exc_type, exc, tb);
+            self.close(py, Some(CLOSE_TIMEOUT.as_secs_f64())).map(drop)
+        })
     }
 
     fn __aenter__<'py>(slf: Bound<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
-        let future = event_loop.call_method0("create_future")?;
-        future.call_method1("set_result", (slf,))?;
-        Ok(future)
+        entry("__aenter__", || {
+            let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
+            let future = event_loop.call_method0("create_future")?;
+            future.call_method1("set_result", (slf,))?;
+            Ok(future)
+        })
     }
 
     #[pyo3(signature = (exc_type=None, exc=None, tb=None))]
@@ -501,19 +573,23 @@ impl Replicator {
         exc: Option<&Bound<'py, PyAny>>,
         tb: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _ = (exc_type, exc, tb);
-        let (live, deadline) = (self.live()?, deadline(Some(CLOSE_TIMEOUT.as_secs_f64()))?);
-        bridge::awaitable(py, &live.handle.clone(), async move {
-            // Its value must not be true: that would swallow the block's exception.
-            let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
-            let _ = closing.await;
-            Ok(None::<bool>)
+        entry("__aexit__", || {
+            let _ = (exc_type, exc, tb);
+            let (live, deadline) = (self.live()?, deadline(Some(CLOSE_TIMEOUT.as_secs_f64()))?);
+            bridge::awaitable(py, &live.handle.clone(), async move {
+                // Its value must not be true: that would swallow the block's exception.
+                let closing = tokio::task::spawn_blocking(move || live.engine.close(deadline, || false));
+                let _ = closing.await;
+                Ok(None::<bool>)
+            })
         })
     }
 
-    fn __repr__(&self) -> String {
-        let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.as_str()).collect();
-        format!("Replicator({names:?})")
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.as_str()).collect();
+            Ok(format!("Replicator({names:?})"))
+        })
     }
 }
 

@@ -9,9 +9,11 @@ use pyo3::{
 };
 
 use super::{
+    border::{beside, entry},
     given::{Call, Given},
     replication::Replication,
     replicator::{Replicator, replication, submit},
+    values::raise_kept,
 };
 use crate::{render::draft, sql::Skip, write::Draft};
 
@@ -81,9 +83,11 @@ impl Transaction {
 impl Transaction {
     /// The handle of the write; None before the end, and when there was nothing to replicate.
     #[getter]
-    fn replication(&self, py: Python<'_>) -> Option<Py<Replication>> {
-        let replication = self.replication.lock().unwrap_or_else(PoisonError::into_inner);
-        replication.as_ref().map(|replication| replication.clone_ref(py))
+    fn replication(&self, py: Python<'_>) -> PyResult<Option<Py<Replication>>> {
+        entry("replication", || {
+            let replication = self.replication.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(replication.as_ref().map(|replication| replication.clone_ref(py)))
+        })
     }
 
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
@@ -96,61 +100,87 @@ impl Transaction {
         rows: Option<&Bound<'_, PyAny>>,
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        self.gathered().check()?;
-        let Some(live) = self.replicator.get().live_for_statement(sql.py()) else { return Ok(()) };
-        let call = (Given { sql, params, result, many, rows, key }).read(&live)?;
-        self.gathered().calls.extend(call);
-        Ok(())
+        beside(
+            "after_query",
+            None,
+            || (),
+            || {
+                self.gathered().check()?;
+                let Some(live) = self.replicator.get().live_for_statement(sql.py()) else { return Ok(()) };
+                let given = Given { sql, params, result, many, rows, key };
+                let call = beside("gather", Some(&live), || Some(Call::failed(&live)), || given.read(&live))?;
+                self.gathered().calls.extend(call);
+                raise_kept()
+            },
+        )
     }
 
     /// Submits what was gathered, as one write; as number `seq` where somebody else numbers the writes.
     #[pyo3(signature = (*, seq=None))]
     fn commit(&self, py: Python<'_>, seq: Option<u64>) -> PyResult<Option<Py<Replication>>> {
-        let calls = self.gathered().end()?;
-        let Some(live) = self.replicator.get().try_live(py) else { return Ok(None) };
-        let submitted = match seq {
-            None => joined(calls).map(|draft| submit(py, &live, draft)),
-            Some(seq) => {
-                let draft = joined(calls).unwrap_or_else(|| draft(Ok(Vec::new()), 0, None));
-                live.engine.submit_as(seq, draft).map(|write| replication(&live, write))
-            }
-        };
-        let Some(submitted) = submitted else { return Ok(None) };
-        let replication = Py::new(py, submitted)?;
-        *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = Some(replication.clone_ref(py));
-        Ok(Some(replication))
+        entry("commit", || {
+            let calls = self.gathered().end()?;
+            let replicator = self.replicator.get();
+            let submitted = match seq {
+                None => {
+                    let Some(live) = replicator.try_live(py) else {
+                        replicator.count_lost(count(&calls));
+                        return Ok(None);
+                    };
+                    let work = || Ok(joined(calls).map(|draft| submit(py, &live, draft)));
+                    beside("submit", Some(&live), || None, work)?
+                }
+                // Whoever numbers the writes must hear of an error, and says it again.
+                Some(seq) => {
+                    let live = replicator.live()?;
+                    let draft = joined(calls).unwrap_or_else(|| draft(Ok(Vec::new()), 0, None));
+                    live.engine.submit_as(seq, draft).map(|write| replication(&live, write))
+                }
+            };
+            let Some(submitted) = submitted else { return Ok(None) };
+            let replication = Py::new(py, submitted)?;
+            *self.replication.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(replication.clone_ref(py));
+            Ok(Some(replication))
+        })
     }
 
     /// Drops what was gathered.
     fn rollback(&self) -> PyResult<()> {
-        let calls = self.gathered().end()?;
-        self.drop_calls(&calls)
+        entry("rollback", || {
+            let calls = self.gathered().end()?;
+            self.drop_calls(&calls)
+        })
     }
 
     /// A mark to go back to.
     fn savepoint(&self) -> PyResult<usize> {
-        let gathered = self.gathered();
-        gathered.check()?;
-        Ok(gathered.calls.len())
+        entry("savepoint", || {
+            let gathered = self.gathered();
+            gathered.check()?;
+            Ok(gathered.calls.len())
+        })
     }
 
     /// Drops what was gathered since `savepoint`.
     fn rollback_to(&self, savepoint: usize) -> PyResult<()> {
-        let dropped = {
-            let mut gathered = self.gathered();
-            gathered.check()?;
-            if savepoint > gathered.calls.len() {
-                return Err(PyValueError::new_err(
-                    "the savepoint is not of this transaction, or was rolled back already",
-                ));
-            }
-            gathered.calls.split_off(savepoint)
-        };
-        self.drop_calls(&dropped)
+        entry("rollback_to", || {
+            let dropped = {
+                let mut gathered = self.gathered();
+                gathered.check()?;
+                if savepoint > gathered.calls.len() {
+                    return Err(PyValueError::new_err(
+                        "the savepoint is not of this transaction, or was rolled back already",
+                    ));
+                }
+                gathered.calls.split_off(savepoint)
+            };
+            self.drop_calls(&dropped)
+        })
     }
 
-    fn __len__(&self) -> usize {
-        count(&self.gathered().calls) as usize
+    fn __len__(&self) -> PyResult<usize> {
+        entry("__len__", || Ok(count(&self.gathered().calls) as usize))
     }
 
     fn __bool__(&self) -> bool {
@@ -169,11 +199,13 @@ impl Transaction {
         exc: Option<&Bound<'_, PyAny>>,
         tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let _ = (exc, tb);
-        if self.gathered().ended {
-            // Ended by hand within the block.
-            return Ok(());
-        }
-        if exc_type.is_some() { self.rollback() } else { self.commit(py, None).map(drop) }
+        entry("__exit__", || {
+            let _ = (exc, tb);
+            if self.gathered().ended {
+                // Ended by hand within the block.
+                return Ok(());
+            }
+            if exc_type.is_some() { self.rollback() } else { self.commit(py, None).map(drop) }
+        })
     }
 }

@@ -7,6 +7,7 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
+use super::border::entry;
 use super::classification::{Statement, reasons};
 use crate::{
     config::OnNondeterministic,
@@ -14,6 +15,7 @@ use crate::{
     outcome::{self, Status},
     shared::Shared,
     sql::{Plan, Rules},
+    write::{Body, SentStatement},
 };
 
 /// What became of one write on one replica.
@@ -52,12 +54,15 @@ impl Outcome {
 
 #[pymethods]
 impl Outcome {
-    fn __repr__(&self) -> String {
-        let reason = self.reason.as_ref().map(|reason| format!(", reason={reason:?}")).unwrap_or_default();
-        format!(
-            "Outcome(replica={:?}, status={:?}, attempts={}, latency={:.6}{reason})",
-            self.replica, self.status, self.attempts, self.latency
-        )
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let reason =
+                self.reason.as_ref().map(|reason| format!(", reason={reason:?}")).unwrap_or_default();
+            Ok(format!(
+                "Outcome(replica={:?}, status={:?}, attempts={}, latency={:.6}{reason})",
+                self.replica, self.status, self.attempts, self.latency
+            ))
+        })
     }
 }
 
@@ -65,7 +70,7 @@ impl Outcome {
 #[pyclass(frozen, module = "afterquery")]
 pub struct DeadLetter {
     pub key: LetterKey,
-    statements: Vec<String>,
+    body: Body,
     #[pyo3(get)]
     reason: String,
     #[pyo3(get)]
@@ -78,7 +83,7 @@ impl From<journal::DeadLetter> for DeadLetter {
     fn from(letter: journal::DeadLetter) -> Self {
         let since = letter.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            statements: letter.body.statements().iter().map(|s| s.sql.to_string()).collect(),
+            body: letter.body,
             reason: letter.reason.to_string(),
             attempts: letter.attempts,
             time: since.as_secs_f64(),
@@ -106,11 +111,16 @@ impl DeadLetter {
 
     #[getter]
     fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.statements)
+        entry("statements", || PyTuple::new(py, self.body.statements().iter().map(SentStatement::whole)))
     }
 
-    fn __repr__(&self) -> String {
-        format!("DeadLetter(replica={:?}, seq={}, reason={:?})", self.key.replica, self.key.seq, self.reason)
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            Ok(format!(
+                "DeadLetter(replica={:?}, seq={}, reason={:?})",
+                self.key.replica, self.key.seq, self.reason
+            ))
+        })
     }
 }
 
@@ -165,12 +175,15 @@ impl ReplicaStats {
 
 #[pymethods]
 impl ReplicaStats {
-    fn __repr__(&self) -> String {
-        let reason = self.reason.as_ref().map(|reason| format!(", reason={reason:?}")).unwrap_or_default();
-        format!(
-            "ReplicaStats(name={:?}, state={:?}, pending={}{reason})",
-            self.name, self.state, self.pending
-        )
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let reason =
+                self.reason.as_ref().map(|reason| format!(", reason={reason:?}")).unwrap_or_default();
+            Ok(format!(
+                "ReplicaStats(name={:?}, state={:?}, pending={}{reason})",
+                self.name, self.state, self.pending
+            ))
+        })
     }
 }
 
@@ -191,6 +204,8 @@ pub struct Stats {
     pub dead_letters_dropped: u64,
     #[pyo3(get)]
     pub logs_dropped: u64,
+    #[pyo3(get)]
+    panics: u64,
     #[pyo3(get)]
     unsaved: u64,
     #[pyo3(get)]
@@ -223,6 +238,7 @@ impl Stats {
             nondeterministic: live.engine.nondeterministic(),
             dead_letters_dropped: shared.dead_dropped.load(std::sync::atomic::Ordering::Relaxed),
             logs_dropped: live.logs_dropped(),
+            panics: crate::panics::count(),
             unsaved: shared.own.journal.unsaved(),
             journal_problem: shared.journal_problem(),
             adopted_journals: sources.len() - 1,
@@ -239,20 +255,29 @@ impl Stats {
 impl Stats {
     #[getter]
     fn skipped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let skipped = PyDict::new(py);
-        for (name, count) in &self.skipped {
-            skipped.set_item(name, count)?;
-        }
-        Ok(skipped)
+        entry("skipped", || {
+            let skipped = PyDict::new(py);
+            for (name, count) in &self.skipped {
+                skipped.set_item(name, count)?;
+            }
+            Ok(skipped)
+        })
     }
 
     #[getter]
     fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.replicas.iter().cloned())
+        entry("replicas", || PyTuple::new(py, self.replicas.iter().cloned()))
     }
 
-    fn __repr__(&self) -> String {
-        format!("Stats(writes={}, pending={}, replicas={})", self.writes, self.pending, self.replicas.len())
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            Ok(format!(
+                "Stats(writes={}, pending={}, replicas={})",
+                self.writes,
+                self.pending,
+                self.replicas.len()
+            ))
+        })
     }
 }
 
@@ -264,6 +289,17 @@ pub struct StatementExplanation {
     replicas: Vec<String>,
     #[pyo3(get)]
     reason: String,
+}
+
+impl StatementExplanation {
+    fn shown(&self) -> String {
+        format!(
+            "StatementExplanation({}, replicas={:?}, reason={:?})",
+            self.statement.shown(),
+            self.replicas,
+            self.reason
+        )
+    }
 }
 
 #[pymethods]
@@ -300,21 +336,16 @@ impl StatementExplanation {
 
     #[getter]
     fn reasons<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.statement.reasons)
+        entry("reasons", || PyTuple::new(py, &self.statement.reasons))
     }
 
     #[getter]
     fn replicas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, &self.replicas)
+        entry("replicas", || PyTuple::new(py, &self.replicas))
     }
 
-    fn __repr__(&self) -> String {
-        format!(
-            "StatementExplanation({}, replicas={:?}, reason={:?})",
-            self.statement.__repr__(),
-            self.replicas,
-            self.reason
-        )
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || Ok(self.shown()))
     }
 }
 
@@ -355,18 +386,20 @@ fn sent(reasons: &[String], policy: OnNondeterministic) -> String {
 #[pymethods]
 impl Explanation {
     #[getter]
-    fn replicated(&self) -> bool {
-        self.statements.iter().any(|statement| !statement.replicas.is_empty())
+    fn replicated(&self) -> PyResult<bool> {
+        entry("replicated", || Ok(self.statements.iter().any(|statement| !statement.replicas.is_empty())))
     }
 
     #[getter]
     fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.statements.iter().cloned())
+        entry("statements", || PyTuple::new(py, self.statements.iter().cloned()))
     }
 
-    fn __repr__(&self) -> String {
-        let shown: Vec<_> = self.statements.iter().map(StatementExplanation::__repr__).collect();
-        format!("Explanation([{}])", shown.join(", "))
+    fn __repr__(&self) -> PyResult<String> {
+        entry("__repr__", || {
+            let shown: Vec<_> = self.statements.iter().map(StatementExplanation::shown).collect();
+            Ok(format!("Explanation([{}])", shown.join(", ")))
+        })
     }
 }
 
@@ -374,8 +407,10 @@ impl Explanation {
 #[pyfunction]
 #[pyo3(signature = (sql, *, tables=None, ddl=false))]
 pub fn explain(sql: &str, tables: Option<&Bound<'_, PyAny>>, ddl: bool) -> PyResult<Explanation> {
-    let tables = tables.map(super::config::table_names).transpose()?;
-    let tables = tables.map(|tables| tables.into_iter().map(Into::into).collect());
-    let rules = Rules { tables: vec![tables], ddl };
-    Ok(Explanation::new(sql, &rules, &["replica".to_owned()], OnNondeterministic::default()))
+    entry("explain", || {
+        let tables = tables.map(super::config::table_names).transpose()?;
+        let tables = tables.map(|tables| tables.into_iter().map(Into::into).collect());
+        let rules = Rules { tables: vec![tables], ddl };
+        Ok(Explanation::new(sql, &rules, &["replica".to_owned()], OnNondeterministic::default()))
+    })
 }

@@ -59,6 +59,11 @@ impl Backoff {
         std::mem::take(&mut self.failures) > 0
     }
 
+    /// Notes that the next try is another one than the last: it need not wait longer than that did.
+    pub fn ease(&mut self) {
+        self.failures = self.failures.min(1);
+    }
+
     /// Whether the last failure was the first of its row.
     pub fn is_first(&self) -> bool {
         self.failures == 1
@@ -90,7 +95,10 @@ mod tests {
         }
         let most = longest(&mut backoff);
         assert!(most > 500 * MS && most <= 1_000 * MS, "{most:?}");
-        assert!(backoff.is_open() && backoff.succeed() && !backoff.succeed());
+        assert!(backoff.is_open());
+        backoff.ease();
+        assert!(backoff.fail(None) <= 20 * MS);
+        assert!(backoff.succeed() && !backoff.succeed());
         assert!(backoff.fail(None) <= 10 * MS);
     }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
+    proof::{Proof, Sent, prove},
     status::Activity,
     task::{TOUCH, Task},
 };
@@ -13,7 +14,11 @@ use crate::{
     journal::{Cursor, Issued, State, Stopped},
     reason::{Reason, ReasonCode},
     shared::{GATHER, GATHER_WRITES},
-    wire::{Batch, BatchBuilder, Join, Row, Standing, Verdict, drop_large, handshake, inspect, stage_large},
+    sql::LargeValue,
+    wire::{
+        Apart, Batch, BatchBuilder, Join, Limits, Progress, Row, Standing, Verdict, drop_all_large,
+        drop_large, handshake, inspect, stage_large, stage_small,
+    },
     write::Write,
 };
 
@@ -24,6 +29,9 @@ pub(super) const MAX_BATCH_WRITES: usize = 2_000;
 /// How often a write that is alone in its batch may end in an internal error of a replica that otherwise
 /// answers, before the write is taken to be the cause.
 const MAX_INTERNAL_ERRORS: u32 = 20;
+
+/// The most values removed with one text: their keys have 17 bytes.
+const MAX_DROPPED: usize = 5_000;
 
 /// The most texts whose fate is open that are remembered. A replica that answers questions but never a batch would else
 /// make the list grow without end; should one forgotten here run after all, the replica is taken for diverged.
@@ -60,8 +68,20 @@ pub struct Delivery {
     internal_errors: (u64, u32),
     /// The write at which the replica halted, with its reason.
     pub(super) halted: Option<(Arc<Write>, Reason)>,
+    /// What was set apart of the statement that is being sent in parts.
+    pub(super) apart: Option<Apart>,
+    /// Whether in the newest text something shorter stands for its only write.
+    is_whole: bool,
+    /// A write that goes in parts, so that the statement at fault is found.
+    in_parts: Option<u64>,
+    /// How many bytes the newest text had.
+    sent_bytes: usize,
+    /// The longest text that got through to a replica that says it takes longer ones, or somebody before it does not.
+    longest: Option<usize>,
     /// Staged values whose write was given up: to be removed.
     pub(super) litter: Vec<u64>,
+    /// Whether an earlier process may have left any there.
+    littered: bool,
     /// Why the replica gets nothing more.
     pub(super) stopped: Option<Stopped>,
     /// Whether it needs nothing more as this origin.
@@ -84,6 +104,14 @@ pub(super) enum Doubt {
     Failed(Reason),
 }
 
+impl Doubt {
+    /// Whether a smaller text would hardly fare better: the head did not find the row as it expects it, or the set-up is at
+    /// fault.
+    fn is_stubborn(&self) -> bool {
+        matches!(self, Self::Lost(reason) if reason.code == ReasonCode::Guard || reason.code.is_setup())
+    }
+}
+
 impl Default for Delivery {
     fn default() -> Self {
         Self {
@@ -101,7 +129,13 @@ impl Default for Delivery {
             width: MAX_BATCH_WRITES,
             internal_errors: (0, 0),
             halted: None,
+            apart: None,
+            is_whole: false,
+            in_parts: None,
+            sent_bytes: 0,
+            longest: None,
             litter: Vec::new(),
+            littered: false,
             stopped: None,
             finished: false,
             synced: false,
@@ -130,10 +164,17 @@ impl Delivery {
             stopped,
             finished,
             synced,
+            littered: standing.is_some(),
             // Reading the row first also shows whether the replica is still the same one.
             doubt: standing.map(|_| Doubt::Lost(ended)),
             ..Self::default()
         }
+    }
+
+    /// Begins again at what was kept. What the user has asked for is not forgotten.
+    pub(super) fn begin_again(&mut self, kept: &Cursor) {
+        let before = std::mem::replace(self, Self::restore(kept));
+        (self.gives_up, self.giving_up) = (before.gives_up, before.giving_up);
     }
 
     /// What the next process has to know.
@@ -156,6 +197,15 @@ impl Delivery {
     /// Whether what it was asked last cannot be made smaller.
     fn is_least(&self) -> bool {
         self.carried.len() == 1 || self.carried.is_empty() && self.synced && self.is_greeted()
+    }
+
+    /// Notes that a text as long as the newest does not get through. `false` where it was no longer than any may be.
+    fn shorten(&mut self, to: usize) -> bool {
+        if self.sent_bytes <= MAX_SQL_BYTES {
+            return false;
+        }
+        self.longest = Some(to.max(MAX_SQL_BYTES));
+        true
     }
 
     pub(super) fn attempts(&self, seq: u64) -> u32 {
@@ -183,7 +233,7 @@ impl Task {
         match self.ask(&handshake(&self.source.origin, self.source.is_durable())).await {
             Verdict::Delivered(rows) => match (rows.as_slice(), self.delivery.standing) {
                 // Before anything was sent the row is as it was made; unless it is, somebody else writes as this origin.
-                ([row], None) if row.id != 0 && (self.delivery.synced || row.is_new()) => {
+                ([row], None) if row.is_sound() && (self.delivery.synced || row.is_new()) => {
                     self.delivery.standing = Some(row.standing(row.id));
                     self.delivery.greeted = Some(Instant::now());
                     self.recover();
@@ -192,13 +242,13 @@ impl Task {
                     self.delivery.greeted = Some(Instant::now());
                     self.recover();
                 }
-                ([row], Some(_)) if row.id != 0 => {
+                ([row], Some(_)) if row.is_sound() => {
                     // Perhaps a text of ours ran late: what a dead process had sent, say.
                     let late = Reason::new(ReasonCode::Connection, "an earlier request was still under way");
                     self.delivery.doubt.get_or_insert(Doubt::Lost(late));
                     self.compare(row);
                 }
-                ([row], None) if row.id != 0 => self.stop(Activity::Diverged, foreign_row()),
+                ([row], None) if row.is_sound() => self.stop(Activity::Diverged, foreign_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => self.pause(after, reason).await,
@@ -214,17 +264,29 @@ impl Task {
     }
 
     async fn deliver(&mut self, standing: Standing) {
+        if std::mem::take(&mut self.delivery.littered) {
+            self.ask(&drop_all_large(&self.source.origin)).await;
+        }
         if !self.delivery.litter.is_empty() {
             // Whether this works matters little: `forget` removes them too.
             let litter = std::mem::take(&mut self.delivery.litter);
-            self.ask(&drop_large(litter)).await;
+            for ids in litter.chunks(MAX_DROPPED) {
+                self.ask(&drop_large(ids.iter().copied())).await;
+            }
         }
         if self.delivery.giving_up.is_some() {
             return self.give_up_stuck(standing).await;
         }
         self.gather().await;
-        let Delivery { step, width, join, .. } = self.delivery;
-        let mut builder = BatchBuilder::new(self.replica, standing, step, MAX_SQL_BYTES, width, join);
+        let Delivery { step, width, join, longest, .. } = self.delivery;
+        let limits = Limits::of(self.client.text_bytes().min(longest.unwrap_or(usize::MAX)));
+        let mut builder = BatchBuilder::new(self.replica, standing, step, limits, width, join);
+        let ids = |apart: &Option<Apart>| -> Vec<u64> {
+            apart.iter().flat_map(|apart| apart.large.iter().map(|value| value.id)).collect()
+        };
+        let before = ids(&self.delivery.apart);
+        builder.apart = self.delivery.apart.take();
+        builder.in_parts = self.delivery.in_parts;
         let mut refused = None;
         let passed = self.read(|write| {
             let taken = builder.add(write);
@@ -235,15 +297,22 @@ impl Task {
         });
         let Some(passed) = passed else { return };
         self.pass(passed);
-        if let Some(write) = refused {
-            return self.reject_unsendable(write);
+        self.delivery.apart = builder.apart.take();
+        if ids(&self.delivery.apart) != before {
+            let staged = before.into_iter().filter(|id| self.delivery.staged.remove(id).is_some());
+            self.delivery.litter.extend(staged.collect::<Vec<_>>());
+        }
+        match (refused, builder.refused.take()) {
+            (Some(_), Some(reason)) => return self.reject_next(reason),
+            (Some(write), None) => return self.reject_unsendable(write),
+            (None, _) => {}
         }
         // A text sent before the replica was synced anew may still be under way. It expects the row as it is now, and would
         // run on top of the copy: even a text without writes moves the row.
         if builder.is_empty() && !self.delivery.synced {
             return self.idle().await;
         }
-        let batch = builder.build(&self.source.origin, standing, self.delivery.position, MAX_SQL_BYTES);
+        let batch = builder.build(&self.source.origin, standing, self.delivery.position);
         if self.stage(&batch).await {
             self.send(batch, standing).await;
         }
@@ -260,8 +329,8 @@ impl Task {
     /// write may still be under way, and must not run after it was told to be rejected.
     async fn give_up_stuck(&mut self, standing: Standing) {
         let Delivery { step, width, join, .. } = self.delivery;
-        let empty = BatchBuilder::new(self.replica, standing, step, MAX_SQL_BYTES, width, join);
-        let batch = empty.build(&self.source.origin, standing, self.delivery.position, MAX_SQL_BYTES);
+        let empty = BatchBuilder::new(self.replica, standing, step, Limits::of(MAX_SQL_BYTES), width, join);
+        let batch = empty.build(&self.source.origin, standing, self.delivery.position);
         self.send(batch, standing).await;
         let moved = self.delivery.standing.is_some_and(|now| now.chain != standing.chain);
         if !moved || !self.delivery.is_certain() {
@@ -286,36 +355,54 @@ impl Task {
 
     /// Puts the batch's large values on the replica. `false` when that did not work yet.
     async fn stage(&mut self, batch: &Batch) -> bool {
+        let source = Arc::clone(&self.source);
+        let done =
+            |task: &Self, value: &LargeValue| task.delivery.staged.get(&value.id).copied().unwrap_or(0);
+        let missing: Vec<_> = batch.large.iter().filter(|value| done(self, value) == 0).collect();
+        for (ids, sql) in stage_small(&source.origin, &missing, MAX_SQL_BYTES) {
+            if !self.stage_text(batch, &sql).await {
+                return false;
+            }
+            self.delivery.staged.extend(ids.into_iter().map(|id| (id, 1)));
+        }
         for value in &batch.large {
-            let done = self.delivery.staged.get(&value.id).copied().unwrap_or(0);
-            let pieces = stage_large(&self.source.origin, value, MAX_SQL_BYTES);
-            for (at, sql) in pieces.iter().enumerate().skip(done) {
-                match self.ask(sql).await {
-                    Verdict::Delivered(_) => self.delivery.staged.insert(value.id, at + 1),
-                    Verdict::Retry { after, reason } => {
-                        if !self.give_up_if_asked(batch.writes.len()) {
-                            self.suspect(batch.writes.len(), reason.clone());
-                        }
-                        self.pause(after, reason).await;
-                        return false;
-                    }
-                    // The write whose value it is has to stand alone before it is given up.
-                    Verdict::Reject { .. } if batch.writes.len() > 1 => {
-                        self.delivery.width = batch.writes.len() / 2;
-                        return false;
-                    }
-                    Verdict::Reject { reason } => {
-                        self.reject_next(reason);
-                        return false;
-                    }
-                };
+            let pieces = stage_large(&source.origin, value, MAX_SQL_BYTES);
+            for (at, sql) in pieces.iter().enumerate().skip(done(self, value)) {
+                if !self.stage_text(batch, sql).await {
+                    return false;
+                }
+                self.delivery.staged.insert(value.id, at + 1);
             }
         }
         true
     }
 
+    async fn stage_text(&mut self, batch: &Batch, sql: &str) -> bool {
+        match self.ask(sql).await {
+            Verdict::Delivered(_) => return true,
+            Verdict::Retry { after, reason } => {
+                if !self.give_up_if_asked(batch.writes.len()) {
+                    self.delivery.sent_bytes = sql.len();
+                    self.suspect(batch.writes.len(), reason.clone());
+                }
+                self.pause(after, reason).await;
+            }
+            // The write whose value it is has to stand alone before it is given up.
+            Verdict::Reject { .. } if batch.writes.len() > 1 => {
+                self.delivery.width = batch.writes.len() / 2;
+            }
+            Verdict::Reject { .. } if batch.is_whole => {
+                self.delivery.in_parts = batch.writes.first().map(|write| write.seq);
+            }
+            Verdict::Reject { reason } => self.reject_next(reason),
+        }
+        false
+    }
+
     async fn send(&mut self, batch: Batch, standing: Standing) {
-        let Batch { sql, writes, chain, joined, .. } = batch;
+        let Batch { sql, writes, chain, joined, large, is_whole, end } = batch;
+        self.delivery.is_whole = is_whole;
+        self.delivery.sent_bytes = sql.len();
         let last = writes.last().map_or(self.delivery.position, |write| write.seq);
         self.delivery.sends.push(last);
         self.delivery.issued.push(Issued { chain, last });
@@ -333,20 +420,24 @@ impl Task {
             Some(Doubt::Lost(Reason::new(ReasonCode::Connection, "the request was not finished")));
         match self.ask(&sql).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
-                [row] if row.chain == chain => {
+                [row] if row.chain == chain && (row.seq, row.step) == end => {
                     // First: who wakes for an outcome must not find the replica as it was before.
                     self.recover();
+                    self.delivery.staged.retain(|id, _| large.iter().all(|value| value.id != *id));
                     self.confirm(row, standing.id);
                     self.delivery.width = (self.delivery.width * 2).min(MAX_BATCH_WRITES);
                 }
-                _ => self.pause(None, not_our_row()).await,
+                _ => {
+                    self.delivery.doubt = Some(Doubt::Lost(not_our_row()));
+                    self.pause(None, not_our_row()).await;
+                }
             },
             Verdict::Retry { after, reason } => {
                 if reason.code == ReasonCode::Guard {
                     // The guard also asks whether the staged values are there, and whether joined rows are safe: perhaps
                     // one is not there, or the rows are not.
                     self.delivery.staged.clear();
-                    if !self.delivery.joined.is_empty() {
+                    if !self.delivery.joined.is_empty() || self.delivery.is_whole {
                         self.delivery.join = Join::Nothing;
                     }
                 }
@@ -363,7 +454,7 @@ impl Task {
     async fn inspect(&mut self) {
         match self.ask(&inspect(&self.source.origin)).await {
             Verdict::Delivered(rows) => match rows.as_slice() {
-                [row] if row.id != 0 => self.compare(row),
+                [row] if row.is_sound() => self.compare(row),
                 [] => self.stop(Activity::Diverged, missing_row()),
                 _ => self.pause(None, not_our_row()).await,
             },
@@ -380,31 +471,31 @@ impl Task {
         let (Some(mut standing), Some(doubt)) = (self.delivery.standing, self.delivery.doubt.clone()) else {
             return;
         };
-        // What cannot be made smaller and fails again is tried ever more rarely.
-        let stuck = matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
+        // What fails again and cannot be made smaller is tried ever more rarely, unless something was settled.
+        let stuck = doubt.is_stubborn() || matches!(doubt, Doubt::Lost(_)) && self.delivery.is_least();
         if row.is_new() && standing.is_new() {
             // The replica was set up anew, or tidied up, before it got anything from us.
             standing = *self.delivery.standing.insert(row.standing(row.id));
         }
-        if row.standing(row.id) == standing {
-            self.delivery.doubt = None;
-            if !stuck {
-                self.recover();
+        let at = match self.prove(row, standing) {
+            _ if self.unreadable.is_some() || self.delivery.stopped.is_some() => return,
+            Proof::Unmoved => {
+                self.delivery.doubt = None;
+                self.answered(self.delivery.carried.is_empty() && !stuck, !stuck);
+                return self.nothing_ran(doubt);
             }
-            return self.nothing_ran(doubt);
-        }
-        let Some(at) = self.delivery.issued.iter().position(|issued| issued.chain == row.chain) else {
-            return self.stop(Activity::Diverged, foreign_row());
+            Proof::Ran(at) => at,
+            Proof::Foreign => return self.stop(Activity::Diverged, foreign_row()),
+            Proof::Impossible => return self.stop(Activity::Diverged, impossible_row()),
         };
         // An older text that ran late says nothing about what the newest one was answered.
         let newest = at + 1 == self.delivery.issued.len();
-        // A text without writes is there to move the row.
-        let moved = self.delivery.carried.is_empty()
-            || (row.seq, row.step) != (self.delivery.position, self.delivery.step);
-        if !stuck || moved {
-            self.recover();
-        }
+        let before = (self.delivery.position, self.delivery.step);
         let carried = self.delivery.carried.len();
+        // A text without writes is there to move the row.
+        let settles = carried == 0 || (row.seq, row.step) > before;
+        // First: who wakes for an outcome must not find the replica as it was before.
+        self.answered(settles, newest && !stuck);
         let left = carried.saturating_sub(self.confirm(row, standing.id));
         if !newest || left == 0 {
             return;
@@ -415,10 +506,45 @@ impl Task {
         }
     }
 
+    /// Shortens the pause to the next try, as far as this one got somewhere: something was settled, or a smaller text comes
+    /// next.
+    fn answered(&mut self, settled: bool, smaller: bool) {
+        if settled {
+            self.recover();
+        } else if smaller {
+            self.backoff.ease();
+        }
+    }
+
+    /// What the row proves. Where the journal cannot be read, that is noted, and the proof worth nothing.
+    fn prove(&mut self, row: &Row, standing: Standing) -> Proof {
+        let Delivery { position, step, .. } = self.delivery;
+        let issued = self.delivery.issued.clone();
+        prove(row, &Sent { standing, position, step, issued: &issued }, |seq| self.parts(seq))
+    }
+
+    /// How many statements for this replica the first open write after number `seq` has.
+    fn parts(&mut self, seq: u64) -> u64 {
+        let (replica, mut parts) = (self.replica, 0);
+        self.read(|write| {
+            if write.seq > seq {
+                parts = write.statements_for(replica).count() as u64;
+            }
+            write.seq <= seq
+        });
+        parts
+    }
+
     /// What is left of the newest text begins with the write that failed, unless others were joined with it: then these
     /// are sent once more, each by itself, and the one at fault will show.
     fn settle_failed(&mut self, reason: Reason) {
         let Some(next) = self.next_write() else { return };
+        let statements = Progress::of(self.delivery.step).statements;
+        let several = |apart: &Apart| apart.stands_for_several(next.seq, statements);
+        if self.delivery.is_whole && self.delivery.apart.as_ref().is_some_and(several) {
+            self.delivery.in_parts = Some(next.seq);
+            return;
+        }
         match self.delivery.joined.iter().find(|joined| joined.contains(&next.seq)) {
             Some(joined) => self.delivery.join = Join::After(*joined.end()),
             None => self.reject_next(reason),
@@ -430,6 +556,9 @@ impl Task {
         let carried = self.delivery.carried.len();
         match doubt {
             Doubt::Failed(_) if carried > 1 => self.delivery.width = carried / 2,
+            // Somebody on the way takes less than the replica: in parts it may get through.
+            Doubt::Failed(reason)
+                if reason.code == ReasonCode::TooLarge && self.delivery.shorten(MAX_SQL_BYTES) => {}
             Doubt::Failed(reason) => self.reject_next(reason),
             Doubt::Lost(reason) => self.suspect(carried, reason),
         }
@@ -448,6 +577,9 @@ impl Task {
         let again = self.delivery.gives_up.as_ref().is_some_and(|(_, before)| *before != newest);
         if again && self.give_up_if_asked(writes) {
             return;
+        }
+        if matches!(reason.code, ReasonCode::Timeout | ReasonCode::Unavailable) {
+            self.delivery.shorten(self.delivery.sent_bytes / 2);
         }
         let Some(next) = self.next_write().filter(|_| reason.code == ReasonCode::Internal) else { return };
         let (seq, count) = self.delivery.internal_errors;
@@ -471,6 +603,14 @@ fn missing_row() -> Reason {
     Reason::new(
         ReasonCode::Diverged,
         "the replica's watermark is gone: the replica was reset or swapped; sync it anew, then resume it",
+    )
+}
+
+fn impossible_row() -> Reason {
+    Reason::new(
+        ReasonCode::Diverged,
+        "the replica's watermark says what nothing that was sent can have made of it: somebody changed it, or the replica \
+         cannot be trusted; find out, sync it anew, then resume it",
     )
 }
 

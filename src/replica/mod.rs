@@ -2,6 +2,7 @@
 
 mod backoff;
 mod delivery;
+mod proof;
 mod settle;
 mod status;
 mod stop;

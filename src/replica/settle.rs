@@ -15,9 +15,10 @@ use crate::{
     journal::{DeadLetter, LetterKey},
     moment::Moment,
     outcome::{self, Outcome},
+    panics,
     reason::{Reason, ReasonCode},
     shared::Level,
-    wire::{Changed, Row},
+    wire::{Changed, Limits, Progress, Row, rest},
     write::{Body, Write},
 };
 
@@ -31,7 +32,7 @@ impl Task {
             // The doubt stays, and the row is read again once the journal can be.
             return 0;
         }
-        let known = Changed::read(&row.changes).map(Some).chain(std::iter::repeat(None));
+        let known = Changed::read_of(&row.changes, applied.len()).map(Some).chain(std::iter::repeat(None));
         let now = Moment::now();
         let mut outcomes = Vec::with_capacity(applied.len());
         let mut rest = applied.into_iter();
@@ -51,7 +52,9 @@ impl Task {
         let open = outcomes.iter().filter(|(write, _)| write.is_open_for(self.replica)).count();
         Status::count(&self.status().fulfilled, open as u64);
         self.delivery.standing = Some(row.standing(id));
-        self.delivery.step = row.step;
+        // Where a write was given up meanwhile, it is a step of that one.
+        self.delivery.step = if row.seq < self.delivery.position { 0 } else { row.step };
+        panics::point("confirm");
         // A text that ran to its end has removed what was staged for it.
         let ended = self.delivery.issued.iter().any(|text| text.chain == row.chain && text.last == row.seq);
         for (write, _) in &outcomes {
@@ -156,6 +159,7 @@ impl Task {
     /// Rejects the first write that is not settled, for what the replica said of it.
     pub(super) fn reject_next(&mut self, reason: Reason) {
         let Some(write) = self.next_write() else { return };
+        let reason = self.in_parts(&write, reason);
         let reason = self.with_step(reason);
         self.reject(write, reason);
     }
@@ -165,11 +169,18 @@ impl Task {
             0 => reason,
             n => Reason::new(
                 reason.code,
-                format!(
-                    "{} (statement {} of the write; those before it stay applied)",
-                    reason.message,
-                    n + 1
-                ),
+                match Progress::of(n) {
+                    Progress { statements, rows: 0 } => format!(
+                        "{} (statement {} of the write; those before it stay applied)",
+                        reason.message,
+                        statements + 1
+                    ),
+                    Progress { statements, rows } => format!(
+                        "{} (statement {} of the write, behind its row {rows}; what is before that stays applied)",
+                        reason.message,
+                        statements + 1
+                    ),
+                },
             ),
         }
     }
@@ -186,6 +197,23 @@ impl Task {
         );
         let reason = self.with_step(reason);
         self.bury(write, reason);
+    }
+
+    /// Says of a foreign key that fails where it may be the parts that made it fail.
+    fn in_parts(&self, write: &Write, reason: Reason) -> Reason {
+        let limit = Limits::of(self.client.text_bytes()).alone;
+        if reason.code != ReasonCode::Constraint
+            || !reason.message.contains("FOREIGN KEY")
+            || write.bytes() <= limit
+        {
+            return reason;
+        }
+        let message = format!(
+            "{} (the write is longer than the {limit} bytes that the replica takes in one text: where it goes in parts, a key \
+             that only a later part meets fails; see \"What is too large\" in docs/reliability.md)",
+            reason.message
+        );
+        Reason::new(reason.code, message)
     }
 
     /// Gives a write up, or halts at it.
@@ -234,18 +262,28 @@ impl Task {
     /// Has removed what is staged for a write that does not need it any more.
     fn forget_staged(&mut self, write: &Write, is_removed: bool) {
         let large = write.statements_for(self.replica).filter_map(|statement| statement.large.as_deref());
-        for value in large.flatten() {
-            self.delivery.staged.remove(&value.id);
+        let mut ids: Vec<_> = large.flatten().map(|value| value.id).collect();
+        if let Some(apart) = self.delivery.apart.take_if(|apart| apart.seq() <= write.seq) {
+            ids.extend(apart.large.iter().map(|value| value.id));
+        }
+        for id in ids {
+            self.delivery.staged.remove(&id);
             if !is_removed {
-                self.delivery.litter.push(value.id);
+                self.delivery.litter.push(id);
             }
         }
     }
 
     fn letter(&self, write: &Write, reason: Reason, attempts: u32) -> DeadLetter {
         // What is applied already must not be applied again when the letter is replayed.
-        let applied = self.delivery.step as usize;
-        let statements: Vec<_> = write.statements_for(self.replica).skip(applied).cloned().collect();
+        let applied = Progress::of(self.delivery.step);
+        let mut statements: Vec<_> =
+            write.statements_for(self.replica).skip(applied.statements as usize).cloned().collect();
+        if let (1.., Some(first)) = (applied.rows, statements.first_mut())
+            && let Some(left) = rest(first, applied.rows)
+        {
+            *first = left;
+        }
         let body = match &write.body {
             Body::Unsendable(unsendable) => Body::Unsendable(unsendable.clone()),
             Body::One(_) | Body::Many(_) => Body::Many(statements.into()),
@@ -259,7 +297,7 @@ impl Task {
             reason,
             attempts,
             time: SystemTime::now(),
-            expected: write.expected().filter(|_| applied == 0),
+            expected: write.expected().filter(|_| applied == Progress::default()),
             body,
         }
     }

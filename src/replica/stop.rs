@@ -101,9 +101,7 @@ impl Task {
 
     pub(super) fn resume(&mut self) {
         let condition = self.status().condition();
-        // Taken back when it is done: until then, asking once more changes nothing.
         self.resume_as(condition.activity, condition.resuming);
-        self.status().update(|condition| condition.resuming = None);
     }
 
     fn resume_as(&mut self, activity: Activity, resuming: Option<Resuming>) {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     journal::{Cursor, Disk, Stopped, letters_left},
+    panics::{self, Panic},
     reason::{Reason, ReasonCode},
     shared::{Level, Shared},
     source::Source,
@@ -60,6 +61,8 @@ pub struct Task {
     debts: Vec<(Arc<Source>, Cursor)>,
     /// Why the file could not be read, when it has to be tried again.
     pub(super) unreadable: Option<Reason>,
+    /// The panic that ended the last step.
+    stumbled: Option<Reason>,
     /// From when on it sends a small batch.
     pub(super) due: Option<Instant>,
     /// Where it was when it last had nothing to do.
@@ -92,6 +95,7 @@ impl Task {
             kept,
             debts: Vec::new(),
             unreadable: None,
+            stumbled: None,
             due: None,
             rested_at: 0,
             commands,
@@ -100,7 +104,7 @@ impl Task {
 
     /// Delivers until it is told to finish.
     pub async fn run(mut self) {
-        self.begin();
+        self.guarded(Self::begin);
         loop {
             // What a step has learnt is kept in `delivery` before each await, so a step may be cut short here.
             let command = match self.next_command().await {
@@ -108,12 +112,35 @@ impl Task {
                 None => return,
             };
             match command {
-                Command::Detach => self.detach(),
-                Command::Resume => self.resume(),
-                Command::Adopt(source) => self.adopt(source),
-                Command::Finish => return self.finish().await,
+                Command::Detach => self.guarded(Self::detach),
+                Command::Resume => {
+                    self.guarded(Self::resume);
+                    // Taken back when it is done: until then, asking once more changes nothing.
+                    self.status().update(|condition| condition.resuming = None);
+                }
+                Command::Adopt(source) => self.guarded(|task| task.adopt(source)),
+                Command::Finish => break,
             }
         }
+        let shared = Arc::clone(&self.shared);
+        if let Err(panic) = panics::caught_in("finish", self.finish()).await {
+            shared.log(Level::Error, panic.to_string());
+        }
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        if let Err(panic) = panics::caught("command", || work(self)) {
+            self.go_on_after(&panic);
+        }
+    }
+
+    /// Goes on after a panic as a new process would: from what was kept before the last text was sent.
+    fn go_on_after(&mut self, panic: &Panic) {
+        let name = self.shared.name(self.replica);
+        self.log(Level::Error, format!("replica {name}: {panic}; trying again"));
+        self.delivery.begin_again(&self.kept);
+        self.unreadable = None;
+        self.stumbled = Some(Reason::new(ReasonCode::Panic, panic.to_string()));
     }
 
     /// Works until a command comes. `None` when nobody can send one any more.
@@ -127,12 +154,23 @@ impl Task {
             tokio::select! {
                 biased;
                 command = commands.recv() => break command,
-                () = self.step() => {}
+                () = self.work() => {}
             }
         };
         self.commands = commands;
         drop(sender);
         command
+    }
+
+    /// One step, or the pause after one that panicked.
+    async fn work(&mut self) {
+        if let Some(reason) = self.stumbled.take() {
+            if panics::caught_in("pause", self.pause(None, reason)).await.is_err() {
+                tokio::time::sleep(DEBT).await;
+            }
+        } else if let Err(panic) = panics::caught_in("delivery", self.step()).await {
+            self.go_on_after(&panic);
+        }
     }
 
     /// Goes on to the next source, or waits until something was appended, or until it is time to show that the origin
@@ -287,7 +325,9 @@ impl Task {
         if !self.debts.is_empty() {
             self.pay();
         }
-        if self.source.is_durable() {
+        if !self.source.is_durable() {
+            self.kept = self.delivery.cursor();
+        } else {
             let cursor = self.delivery.cursor();
             if cursor != self.kept {
                 let sendable = self.source.journal.sendable();
@@ -327,7 +367,8 @@ impl Task {
             Ok((status, retry_after, body)) => Ok((*status, retry_after.as_deref(), body.as_slice())),
             Err(error) => Err(error),
         };
-        judge(answer, std::time::SystemTime::now())
+        let hidden = (!self.shared.config.log_values).then_some(sql);
+        judge(answer, hidden, std::time::SystemTime::now())
     }
 
     /// Notes a failure and waits.

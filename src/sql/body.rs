@@ -1,5 +1,6 @@
 //! The quick way through a statement's body, where nearly all the time of classifying goes.
 
+use super::bytes::is_space;
 use super::scan::{NO_LIST, Scan};
 use super::token::{Token, TokenKind, word_end};
 use super::words::{RESERVED, is};
@@ -52,6 +53,11 @@ impl Scan<'_> {
                 Body::Dot | Body::Question if bytes.get(pos + 1).is_some_and(u8::is_ascii_digit) => {
                     self.step_from(pos, name, end);
                 }
+                // It goes on with a run of spaces, and begins none.
+                Body::Token if byte == VERTICAL_TAB && self.follows_space(pos) => {
+                    pos += 1;
+                    continue;
+                }
                 Body::Token => self.step_from(pos, name, end),
                 simple => {
                     match simple {
@@ -76,6 +82,10 @@ impl Scan<'_> {
             pos = end;
         }
         self.malformed |= self.depth != 0;
+    }
+
+    fn follows_space(&self, pos: usize) -> bool {
+        pos.checked_sub(1).is_some_and(|before| is_space(self.lexer.at(before)))
     }
 
     /// Whether a `(` here follows a name, and not a keyword such as IN.
@@ -108,6 +118,8 @@ impl Scan<'_> {
         }
     }
 }
+
+const VERTICAL_TAB: u8 = 0x0b;
 
 /// Where a name begins if there is none.
 const NO_NAME: usize = usize::MAX;

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::determinism::Reason;
+use super::clock_names::clock_names;
+use super::determinism::{Reason, Site};
+use super::reserved::names_ours;
 use super::scan::Scan;
 use super::statement::{Head, head};
 use super::token::Token;
@@ -45,6 +47,8 @@ pub struct Statement<'a> {
     pub table: Option<Cow<'a, str>>,
     /// For SAVEPOINT, RELEASE and ROLLBACK TO: the savepoint's name, unquoted.
     pub savepoint: Option<Cow<'a, str>>,
+    /// Whether it names a table of afterquery's own: those are never replicated.
+    pub reserved: bool,
     /// Whether it is CREATE TEMP or TEMPORARY: what it makes lives in one connection only.
     pub temp: bool,
     /// Where the statement stands, without spaces and comments around it and without its `;`.
@@ -97,7 +101,7 @@ impl Statement<'_> {
 /// Reads a text as SQLite would and tells what each of its statements does.
 ///
 /// One pass, no recursion, in time linear in the text. It never fails: what is not SQL is
-/// [`Kind::Unknown`].
+/// [`Kind::Unknown`]. It reads up to the first NUL, where SQLite stops too.
 ///
 /// ```
 /// use afterquery::sql::{Kind, classify};
@@ -126,21 +130,24 @@ fn statement<'a>(scan: &mut Scan<'a>) -> Statement<'a> {
     let is_known = !scan.malformed;
     let kind = if is_known { kind } else { Kind::Unknown };
     let name = |token: Option<Token>| token.filter(|_| is_known).map(|token| scan.unquoted(token));
+    let span = start..scan.last_end;
+    let writes = !matches!(kind, Kind::Read | Kind::Txn | Kind::Other);
     Statement {
         kind,
         verb,
+        reserved: writes && names_ours(scan.sql, span.clone()),
         schema: name(scan.names.schema),
         table: name(scan.names.table),
         savepoint: name(scan.names.savepoint),
         temp: temp && is_known,
-        span: start..scan.last_end,
         returning: scan.returning.filter(|_| kind == Kind::Write),
         placeholders: scan.placeholders.take(),
-        reasons: reasons(scan, kind, verb),
+        reasons: reasons(scan, kind, verb, &span),
+        span,
     }
 }
 
-fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str) -> Box<[Reason]> {
+fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str, span: &Range<usize>) -> Box<[Reason]> {
     let of_clauses = if kind == Kind::Write { scan.clauses.reason(verb) } else { None };
     if scan.reasons.is_empty() && of_clauses.is_none() {
         return Box::default();
@@ -149,7 +156,17 @@ fn reasons(scan: &mut Scan<'_>, kind: Kind, verb: &str) -> Box<[Reason]> {
     if kind == Kind::Unknown {
         return Box::default();
     }
+    if reasons.iter().any(|reason| reason.site == Site::Keyword) {
+        let names = clock_names(scan.sql, span.clone());
+        reasons.retain(|reason| {
+            reason.site != Site::Keyword || names.binary_search(&reason.span.start).is_err()
+        });
+    }
     reasons.extend(of_clauses);
+    if let Some(returning) = scan.returning.filter(|_| kind == Kind::Write) {
+        // It is not sent, and its columns take their names from its text.
+        reasons.retain(|reason| reason.span.start < returning);
+    }
     reasons.sort_by_key(|reason| reason.span.start);
     reasons.into_boxed_slice()
 }

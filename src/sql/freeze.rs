@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::classify::{Classification, Kind, Placeholder, Statement};
+use super::column_names::{TextNamed, text_named};
 use super::determinism::{Base, Reason, Role, Site};
 use super::functions::Function;
 use super::instant::Instant;
@@ -86,6 +87,7 @@ pub fn freeze<'p>(
         let parameter = |placeholder: &Placeholder| parameter(index, placeholder);
         let mut freezer =
             Freezer { sql, lexer, statement, is_first: index == 0, now, values, parameter, context };
+        let first = edits.len();
         for reason in &statement.reasons {
             match freezer.edit(reason) {
                 Outcome::Edit(edit) => edits.push(edit),
@@ -93,9 +95,22 @@ pub fn freeze<'p>(
                 Outcome::Stays => frozen.unfrozen.push((index, reason.clone())),
             }
         }
+        name_columns(sql, statement, &mut edits, first);
     }
     frozen.sql = (!edits.is_empty()).then(|| apply(sql, &edits));
     frozen
+}
+
+/// Says the names of columns that edits from number `first` on would change.
+fn name_columns(sql: &str, statement: &Statement, edits: &mut Vec<Edit>, first: usize) {
+    let changed = |column: &TextNamed| {
+        edits.iter().skip(first).any(|edit: &Edit| column.span.contains(&edit.span.start))
+    };
+    let named: Vec<_> = text_named(sql, statement).into_iter().filter(changed).collect();
+    edits.extend(
+        named.into_iter().map(|TextNamed { span, alias }| Edit { span: span.end..span.end, text: alias }),
+    );
+    edits[first..].sort_by_key(|edit| edit.span.start);
 }
 
 struct Edit {

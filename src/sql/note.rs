@@ -2,6 +2,7 @@
 //! GROUP BY, a write's own RETURNING, and what may differ on a replica.
 
 use super::clock_call::ClockCall;
+use super::clock_names::is_clock;
 use super::determinism::{Nondeterminism, Reason, Site};
 use super::functions::{Function, function};
 use super::scan::{NO_LIST, Scan};
@@ -23,11 +24,22 @@ impl Scan<'_> {
                 self.malformed |= !numbered;
                 self.at_term = false;
             }
+            TokenKind::Number => self.note_number(),
             TokenKind::Illegal => self.malformed = true,
             _ => self.at_term = false,
         }
         if in_clock_call {
             self.note_in_clock_call();
+        }
+    }
+
+    /// `0x1_F` is 31 since SQLite 3.46, and was `0x1 AS _F` before.
+    fn note_number(&mut self) {
+        self.at_term = false;
+        let (token, digits) = (self.token(), self.word());
+        if self.noting_calls && matches!(digits, [b'0', b'x' | b'X', ..]) && digits.contains(&b'_') {
+            let span = token.start..token.end;
+            self.reasons.push(Reason { what: Nondeterminism::Build, span, site: Site::Fixed });
         }
     }
 
@@ -121,10 +133,8 @@ impl Scan<'_> {
     }
 
     fn note_clock_keyword(&mut self, word: &[u8]) {
-        let before = self.lexer.slice(self.previous);
-        let is_name = before == b"." || is(before, "AS") || is(before, "SET");
-        let is_clock = is(word, "CURRENT_TIMESTAMP") || is(word, "CURRENT_DATE") || is(word, "CURRENT_TIME");
-        if is_clock && !is_name {
+        // Whether it is a column's name is asked when the statement is over.
+        if is_clock(word) {
             let Token { start, end, .. } = self.token();
             let reason = Reason { what: Nondeterminism::Clock, span: start..end, site: Site::Keyword };
             self.reasons.push(reason);

@@ -13,26 +13,26 @@ use super::words::is;
 /// several were inserted, FAIL and ROLLBACK do not undo just the statement that fails.
 pub fn row_start(sql: &str) -> Option<u16> {
     let mut reader = Reader { lexer: Lexer::new(sql) };
-    reader.head()?;
+    reader.head(&["REPLACE", "ABORT"])?;
     let start = reader.open()?;
     let end = reader.constants()?;
     // A comment after it would swallow what is put there.
     (end == sql.len()).then(|| u16::try_from(start).ok()).flatten()
 }
 
-struct Reader<'a> {
-    lexer: Lexer<'a>,
+pub(super) struct Reader<'a> {
+    pub lexer: Lexer<'a>,
 }
 
 impl Reader<'_> {
-    /// `INSERT [OR REPLACE | OR ABORT] INTO [schema.]table [(columns)] VALUES`
-    fn head(&mut self) -> Option<()> {
+    /// `INSERT [OR …] INTO [schema.]table [(columns)] VALUES`, with one of these conflict clauses.
+    pub fn head(&mut self, conflicts: &[&str]) -> Option<()> {
         let mut verb = self.word()?;
         if is(verb, "INSERT") {
             verb = self.word()?;
             if is(verb, "OR") {
                 let conflict = self.word()?;
-                (is(conflict, "REPLACE") || is(conflict, "ABORT")).then_some(())?;
+                conflicts.iter().any(|known| is(conflict, known)).then_some(())?;
                 verb = self.word()?;
             }
         } else if is(verb, "REPLACE") {
@@ -62,7 +62,7 @@ impl Reader<'_> {
         }
     }
 
-    fn open(&mut self) -> Option<usize> {
+    pub fn open(&mut self) -> Option<usize> {
         let token = self.lexer.next();
         (token.kind == TokenKind::Open).then_some(token.start)
     }

@@ -27,6 +27,10 @@ pub enum Skip {
     Temp,
     /// It concerns an attached database, which a replica does not have.
     Attached,
+    /// It names a table of afterquery's own.
+    Reserved,
+    /// Reading it failed inside afterquery.
+    Internal,
     /// The text itself rolls it back.
     RolledBack,
     /// It ran in a transaction that was not committed.
@@ -35,7 +39,7 @@ pub enum Skip {
 
 impl Skip {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Filtered,
         Self::Ddl,
@@ -44,6 +48,8 @@ impl Skip {
         Self::Unparsed,
         Self::Temp,
         Self::Attached,
+        Self::Reserved,
+        Self::Internal,
         Self::RolledBack,
         Self::Dropped,
     ];
@@ -59,8 +65,19 @@ impl Skip {
             Self::Unparsed => "unparsed",
             Self::Temp => "temp",
             Self::Attached => "attached",
+            Self::Reserved => "reserved",
+            Self::Internal => "internal",
             Self::RolledBack => "rolled_back",
             Self::Dropped => "dropped",
+        }
+    }
+
+    /// Whether the log tells of it, once for each text: the user may not know that it is left out.
+    pub fn is_told(self) -> bool {
+        match self {
+            Self::Unparsed | Self::Temp | Self::Attached | Self::Reserved | Self::Internal => true,
+            Self::Read | Self::Filtered | Self::Ddl | Self::Txn | Self::Other => false,
+            Self::RolledBack | Self::Dropped => false,
         }
     }
 
@@ -75,6 +92,10 @@ impl Skip {
             Self::Unparsed => "it cannot be read as SQL",
             Self::Temp => "it concerns the temporary schema, which a replica does not have",
             Self::Attached => "it concerns an attached database, which a replica does not have",
+            Self::Reserved => {
+                "it names something that begins with afterquery_ or tmp_afterquery_; such names are afterquery's own"
+            }
+            Self::Internal => "reading it failed inside afterquery, which is a bug",
             Self::RolledBack => "a later statement of the same text rolls it back",
             Self::Dropped => "its transaction was not committed",
         }
@@ -123,6 +144,9 @@ impl Rules {
             Some(name) if name.eq_ignore_ascii_case("main") => {}
             Some(name) if name.eq_ignore_ascii_case("temp") => return Err(Skip::Temp),
             Some(_) => return Err(Skip::Attached),
+        }
+        if statement.reserved {
+            return Err(Skip::Reserved);
         }
         match (&statement.table, statement.kind) {
             (Some(table), Kind::Write | Kind::Ddl) => some_or(self.allowing(table), Skip::Filtered),
@@ -193,6 +217,11 @@ impl Plan {
             parameters += statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
         }
         Self { statements: script.kept.into(), skipped: skipped.into(), parameters, suspect }
+    }
+
+    /// The plan for a text of which nothing is known, because reading it failed inside afterquery.
+    pub fn failed() -> Self {
+        Self { skipped: Box::new([Skip::Internal]), ..Self::default() }
     }
 
     /// What `rules` say of each statement of `sql`, with the classification it rests on.

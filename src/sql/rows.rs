@@ -79,8 +79,10 @@ pub fn rows_statement(
         return Ok(RowStatement { sql: format!("DELETE FROM {table} WHERE {found}"), values: keys });
     }
     if statement.verb == "UPDATE" {
-        // The row is there. An upsert would ask for every column that must not be NULL.
-        let set = if rest.is_empty() { &keys } else { &rest };
+        // The row is there. An upsert would ask for every column that must not be NULL. Only what the statement set
+        // is set: a trigger may ask which columns are.
+        let set: Vec<_> = rest.iter().copied().filter(|&at| clauses.may_set(&columns[at])).collect();
+        let set = if set.is_empty() { &keys } else { &set };
         let sql = format!("UPDATE {table} SET {} WHERE {found}", each(set, "=?", ","));
         return Ok(RowStatement { sql, values: [&set[..], &keys[..]].concat() });
     }
@@ -198,6 +200,10 @@ mod tests {
         );
         assert_eq!(
             of("UPDATE t SET x = random() WHERE id = 1", &["id", "x"], &["ID"]).unwrap(),
+            r#"UPDATE "t" SET "x"=? WHERE "id" IS ?"#
+        );
+        assert_eq!(
+            of("UPDATE t SET \"X\" = random()", &["id", "x", "generated"], &["id"]).unwrap(),
             r#"UPDATE "t" SET "x"=? WHERE "id" IS ?"#
         );
         assert_eq!(

@@ -1,8 +1,14 @@
 //! A statement ready to be sent: its text, with holes where literals take the place of placeholders.
 
+use std::borrow::Cow;
+
+use super::bytes::is_name_byte;
+use super::column_names::{TextNamed, text_named};
 use super::literal::{Value, literal_exceeds, push_literal};
 use super::one_row::row_start;
-use super::{Placeholder, Statement};
+use super::text::trim_end;
+use super::token::{Lexer, TokenKind};
+use super::{Kind, Placeholder, Statement};
 
 /// Where parameters come from. One implementation reads Python objects, another plain values.
 pub trait Parameters {
@@ -33,6 +39,15 @@ pub struct LargeValue {
     pub content: LargeContent,
 }
 
+impl LargeValue {
+    /// What stands for it in its statement.
+    pub fn reference(&self) -> String {
+        let mut sql = String::new();
+        push_reference(&mut sql, self.id);
+        sql
+    }
+}
+
 /// What a [`LargeValue`] holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LargeContent {
@@ -43,6 +58,14 @@ pub enum LargeContent {
 }
 
 impl LargeContent {
+    /// As a value.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(text),
+            Self::Blob(bytes) => Value::Blob(bytes),
+        }
+    }
+
     /// Its size in bytes.
     pub fn len(&self) -> usize {
         match self {
@@ -85,19 +108,32 @@ impl Template {
     pub fn new(sql: &str, statement: &Statement) -> Self {
         let start = statement.span.start;
         let end = statement.returning.unwrap_or(statement.span.end);
-        let body = sql[start..end].trim_end();
+        let body = trim_end(&sql[start..end]);
+        let put_in = put_in(sql, statement, body);
         let mut text = String::with_capacity(body.len() + 1);
-        text.push_str(body);
+        let mut from = 0;
+        for (at, what) in &put_in {
+            text.push_str(&body[from..*at]);
+            text.push_str(what);
+            from = *at;
+        }
+        text.push_str(&body[from..]);
         if statement.returning.is_some() && body.contains("--") {
             // A comment may now be last; it must not swallow what is put after it.
             text.push('\n');
         }
-        let hole = |p: &Placeholder| Hole {
-            index: p.index,
-            name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
-            ordinal: p.ordinal,
-            start: (p.span.start - start) as u32,
-            end: (p.span.end - start) as u32,
+        let hole = |p: &Placeholder| {
+            let at = p.span.start - start;
+            // What is put directly behind a placeholder comes after its literal.
+            let shift: usize =
+                put_in.iter().take_while(|(place, _)| *place <= at).map(|(_, what)| what.len()).sum();
+            Hole {
+                index: p.index,
+                name: p.named.then(|| sql[p.span.start + 1..p.span.end].into()),
+                ordinal: p.ordinal,
+                start: (at + shift) as u32,
+                end: (at + shift + p.span.len()) as u32,
+            }
         };
         let holes = statement.placeholders.iter().filter(|p| p.span.end <= end).map(hole).collect();
         let parameters = statement.placeholders.iter().map(|p| p.index).max().unwrap_or(0);
@@ -155,6 +191,27 @@ impl Template {
     }
 }
 
+/// What is put into the text of a statement, which is `body` of `sql`, and where, in order: nothing that changes what it means.
+fn put_in(sql: &str, statement: &Statement, body: &str) -> Vec<(usize, Cow<'static, str>)> {
+    let gaps = hex_ends(body).into_iter().map(|at| (at, Cow::Borrowed(" ")));
+    let names = names_of_columns(sql, statement)
+        .into_iter()
+        .map(|TextNamed { span, alias }| (span.end - statement.span.start, Cow::Owned(alias)));
+    let mut all: Vec<_> = gaps.chain(names).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+/// The columns that would get another name by a literal in them.
+fn names_of_columns(sql: &str, statement: &Statement) -> Vec<TextNamed> {
+    if statement.kind != Kind::Ddl || statement.placeholders.is_empty() {
+        return Vec::new();
+    }
+    let mut named = text_named(sql, statement);
+    named.retain(|column| statement.placeholders.iter().any(|p| column.span.contains(&p.span.start)));
+    named
+}
+
 impl Rendered {
     fn push(&mut self, hole: &Hole, value: Value<'_>, max_literal: usize) {
         let content = match value {
@@ -167,20 +224,72 @@ impl Rendered {
             }
             _ => return push_literal(&mut self.sql, value),
         };
-        let id = new_id();
-        self.sql.push_str("(SELECT v FROM ");
-        self.sql.push_str(VALUE_TABLE);
-        self.sql.push_str(" WHERE id=");
-        self.sql.push_str(itoa::Buffer::new().format(id));
-        self.sql.push(')');
-        self.large.push(LargeValue { id, content });
+        let value = LargeValue { id: new_id(), content };
+        self.sql.push_str(&value.reference());
+        self.large.push(value);
     }
+}
+
+/// What a reference begins with.
+const REFERENCE: &str = "(SELECT v FROM tmp_afterquery_value WHERE id=";
+
+/// Appends the expression that stands for the value with this key.
+pub fn push_reference(sql: &mut String, id: u64) {
+    sql.push_str(REFERENCE);
+    sql.push_str(itoa::Buffer::new().format(id));
+    sql.push(')');
+}
+
+/// What stands for a value that is sent ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// The value's key.
+    pub id: u64,
+    /// Where it begins and ends in the text.
+    pub start: usize,
+    /// Behind its `)`.
+    pub end: usize,
+}
+
+/// The reference that begins here, if one does.
+pub fn reference_at(sql: &str, start: usize) -> Option<Reference> {
+    let rest = sql.get(start..)?.strip_prefix(REFERENCE)?;
+    let (id, _) = rest.split_once(')')?;
+    let end = start + REFERENCE.len() + id.len() + 1;
+    Some(Reference { id: id.parse().ok()?, start, end })
+}
+
+/// The references in a text, in order.
+pub fn references(sql: &str) -> impl Iterator<Item = Reference> {
+    sql.match_indices(REFERENCE).filter_map(|(start, _)| reference_at(sql, start))
 }
 
 /// A key for a staged value, below 2^53 because some replicas read it as a float. From the system and not from a generator
 /// of our own: forked workers would draw the same, and one would find the other's value under its key.
-fn new_id() -> u64 {
+pub fn new_id() -> u64 {
     (getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)) >> 11).max(1)
+}
+
+/// Where a hexadecimal number ends directly before a name or a keyword. SQLite reads that as two tokens up to 3.45, and
+/// refuses it from then on; with a space between them all read the same.
+fn hex_ends(sql: &str) -> Vec<usize> {
+    let bytes = sql.as_bytes();
+    if !bytes.windows(2).any(|pair| pair[0] == b'0' && pair[1] | 0x20 == b'x') {
+        return Vec::new();
+    }
+    let mut lexer = Lexer::new(sql);
+    let mut ends = Vec::new();
+    loop {
+        let token = lexer.next();
+        let text = lexer.slice(token);
+        match token.kind {
+            TokenKind::End => return ends,
+            TokenKind::Number if text.len() > 2 && text[1] | 0x20 == b'x' => {
+                ends.extend(bytes.get(token.end).filter(|byte| is_name_byte(**byte)).map(|_| token.end));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn touches(neighbour: Option<u8>) -> bool {

@@ -3,6 +3,7 @@
 //! The rules are those of `sqlite3GetToken()`: <https://sqlite.org/src/file/src/tokenize.c>.
 
 use super::bytes::{CLASS, Class, NAME_BYTE, is_name_byte, is_space};
+use super::text::{c_string, trimmed_len};
 use super::words::is;
 
 /// What a token is, as far as this crate tells them apart.
@@ -63,11 +64,12 @@ pub(crate) struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
+    /// Reads `sql` up to its first NUL, as SQLite does.
     pub fn new(sql: &'a str) -> Self {
-        Self { bytes: sql.as_bytes(), pos: 0 }
+        Self { bytes: c_string(sql).as_bytes(), pos: 0 }
     }
 
-    /// The byte at an offset; 0 past the end, as SQLite stops reading at a NUL.
+    /// The byte at an offset; 0 past the end.
     #[inline(always)]
     pub fn at(&self, index: usize) -> u8 {
         self.bytes.get(index).copied().unwrap_or(0)
@@ -113,7 +115,8 @@ impl<'a> Lexer<'a> {
 
     /// The word before an offset, if only spaces stand between; else empty.
     fn word_before(&self, offset: usize) -> Token {
-        let before = self.bytes.get(..offset).unwrap_or(&[]).trim_ascii_end();
+        let before = self.bytes.get(..offset).unwrap_or(&[]);
+        let before = &before[..trimmed_len(before)];
         let start = before.iter().rposition(|byte| !is_name_byte(*byte)).map_or(0, |at| at + 1);
         Token { kind: TokenKind::Word, start, end: before.len() }
     }
@@ -182,9 +185,7 @@ impl<'a> Lexer<'a> {
             Class::Pipe => (TokenKind::Operator, length(second == b'|')),
             Class::Bang if second == b'=' => (TokenKind::Operator, start + 2),
             Class::Single | Class::Slash => (TokenKind::Operator, start + 1),
-            _ if first != 0 => (TokenKind::Illegal, start + 1),
-            // What follows a NUL is not read by SQLite, and is not ours to split.
-            _ if start < self.bytes.len() => (TokenKind::Illegal, self.bytes.len()),
+            _ if start < self.bytes.len() => (TokenKind::Illegal, start + 1),
             _ => (TokenKind::End, start),
         }
     }
@@ -200,7 +201,7 @@ impl<'a> Lexer<'a> {
     /// Where a byte is found from an offset on; else where the text ends.
     fn find(&self, byte: u8, from: usize) -> usize {
         let rest = self.bytes.get(from..).unwrap_or(&[]);
-        memchr::memchr2(byte, 0, rest).map_or(self.bytes.len(), |at| from + at)
+        memchr::memchr(byte, rest).map_or(self.bytes.len(), |at| from + at)
     }
 
     fn skip_line(&mut self, from: usize) {
@@ -257,15 +258,23 @@ impl<'a> Lexer<'a> {
 
     fn number(&self, start: usize) -> (TokenKind, usize) {
         let end = self.number_end(start);
+        if self.is_hex(start) {
+            // Before 3.46 SQLite ends it here, whatever follows; later ones refuse such a text.
+            return (TokenKind::Number, end);
+        }
         match word_end(self.bytes, end) {
             stop if stop > end => (TokenKind::Illegal, stop),
             _ => (TokenKind::Number, end),
         }
     }
 
+    fn is_hex(&self, start: usize) -> bool {
+        let begins = self.at(start) == b'0' && self.at(start + 1) | 0x20 == b'x';
+        begins && self.at(start + 2).is_ascii_hexdigit()
+    }
+
     fn number_end(&self, start: usize) -> usize {
-        let hex = self.at(start) == b'0' && self.at(start + 1) | 0x20 == b'x';
-        if hex && self.at(start + 2).is_ascii_hexdigit() {
+        if self.is_hex(start) {
             return self.run_end(start + 3, |byte| byte.is_ascii_hexdigit() || byte == b'_');
         }
         let digit = |byte: u8| byte.is_ascii_digit() || byte == b'_';

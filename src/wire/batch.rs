@@ -7,9 +7,14 @@
 
 use std::{fmt::Write as _, ops::RangeInclusive, sync::Arc};
 
-use super::watermark::{Standing, TABLE, drop_large, parts};
+use super::{
+    fit::{self, Apart, FRAME_BYTES, Limits, Progress},
+    watermark::{Standing, TABLE, drop_large, large_is_there},
+};
 use crate::{
-    sql::{LargeValue, VALUE_TABLE},
+    config::MAX_SQL_BYTES,
+    reason::Reason,
+    sql::LargeValue,
     write::{SentStatement, Write},
 };
 
@@ -17,17 +22,8 @@ use crate::{
 /// six hundred 2.4 each), and all of them are sent again when one fails.
 const MAX_JOINED: u64 = 100;
 
-/// What the head and the last statement need: their text is about 500 bytes, 200 more with joined rows.
-const FRAME_BYTES: usize = 1_000;
-
-/// What a staged value adds to the head and to what removes it.
-const STAGED_BYTES: usize = 120;
-
 /// The most staged values in one text. More would spare hardly a request: each takes one of its own at least.
 const MAX_STAGED: usize = 8;
-
-/// What the mark after the last statement needs at most.
-const MARK_BYTES: usize = 140;
 
 /// Where a row that fails would leave those before it in the table: a conflict clause FAIL of a constraint, or a trigger
 /// that says FAIL. With LIKE in lower case, as `PRAGMA case_sensitive_like` may be on.
@@ -47,6 +43,10 @@ pub struct Batch {
     pub large: Vec<LargeValue>,
     /// For each statement that joins the rows of several, the numbers of the writes in it.
     pub joined: Vec<RangeInclusive<u64>>,
+    /// What the row says once all of it has run: `seq` and `step`.
+    pub end: (u64, u64),
+    /// Whether something shorter stands for its only write, which is too long.
+    pub is_whole: bool,
 }
 
 /// Which INSERTs may be sent as one.
@@ -71,14 +71,16 @@ impl Join {
 #[derive(Debug)]
 pub struct BatchBuilder {
     replica: u8,
-    max_bytes: usize,
+    limits: Limits,
+    /// What is left of the limits for statements.
+    rooms: (usize, usize),
     max_writes: usize,
     join: Join,
     id: u64,
-    /// Statements of the first write that are applied already.
+    /// How far the first write is.
     step: u64,
-    /// Of these, how many are still to be stepped over.
-    skip: u64,
+    /// The same, until that write is added.
+    skip: Progress,
     /// What comes after the head, without the last mark.
     tail: String,
     /// The mark of the statement that `tail` ends with.
@@ -87,6 +89,14 @@ pub struct BatchBuilder {
     writes: Vec<Arc<Write>>,
     large: Vec<LargeValue>,
     full: bool,
+    /// What was set apart of a statement that is too long for a text.
+    pub apart: Option<Apart>,
+    /// Why the first write cannot be sent.
+    pub refused: Option<Reason>,
+    /// The number of a write that is to go in parts: one of its statements fails, and is looked for.
+    pub in_parts: Option<u64>,
+    /// Whether something shorter stands for the write.
+    is_whole: bool,
 }
 
 /// What the mark after a statement says, and whether rows may still be added to that statement.
@@ -96,7 +106,7 @@ struct Mark {
     first: u64,
     /// The last one.
     seq: u64,
-    /// The number of the statement in its write, from 1.
+    /// How far the write is with it; 0 where a part of the statement was applied before.
     step: u64,
     /// Whether the write ends with it.
     ends: bool,
@@ -133,22 +143,23 @@ struct Place<'a> {
 }
 
 impl BatchBuilder {
-    /// One for `replica`, for texts of at most `max_bytes` bytes. Of the first write `step` statements are applied.
+    /// One for `replica`, for texts within `limits`. The first write is as far as `step` says.
     pub fn new(
         replica: u8,
         standing: Standing,
         step: u64,
-        max_bytes: usize,
+        limits: Limits,
         max_writes: usize,
         join: Join,
     ) -> Self {
         Self {
             replica,
-            max_bytes: max_bytes.saturating_sub(FRAME_BYTES + MARK_BYTES),
+            limits,
+            rooms: limits.rooms(),
             max_writes,
             join,
             id: standing.id,
-            skip: step,
+            skip: Progress::of(step),
             step,
             tail: String::new(),
             mark: None,
@@ -156,6 +167,10 @@ impl BatchBuilder {
             writes: Vec::new(),
             large: Vec::new(),
             full: false,
+            apart: None,
+            refused: None,
+            in_parts: None,
+            is_whole: false,
         }
     }
 
@@ -173,25 +188,59 @@ impl BatchBuilder {
         }
         let single = count == 1 && matches!(write.expected(), None | Some(1));
         let first = std::mem::take(&mut self.skip);
-        let mut step = first;
-        for statement in write.statements_for(self.replica).skip(first as usize) {
+        if !self.is_empty() && self.limits.is_wide() && has_large(write, self.replica) {
+            // Alone it can have its values in it, and needs no request for each.
+            self.full = true;
+            return false;
+        }
+        let room = if self.is_empty() { self.rooms.1 } else { self.rooms.0 };
+        let mut done = first;
+        for statement in write.statements_for(self.replica).skip(first.statements as usize) {
             let at = self.length();
-            let (step_after, ends) = (step + 1, step + 1 == count);
+            let (step, ends) = (done.statements + 1, done.statements + 1 == count);
             if changes_schema(&statement.sql) {
                 // The head has looked at the schema as it was before.
                 self.join = Join::Nothing;
             }
             let joins = self.join.allows(write);
-            self.push(&Place { statement, seq: write.seq, step: step_after, ends, joins, single });
-            if self.size() > self.max_bytes && step > first {
-                self.cut(&at);
-                break;
+            let place = Place { statement, seq: write.seq, step, ends, joins, single };
+            if done.rows == 0 {
+                self.push(&place, room);
             }
-            step += 1;
+            if done.rows > 0 || self.size() > room {
+                self.cut(&at);
+                // Only the first may be cut: what is behind others has a text of its own to come.
+                match if done == first && self.is_empty() { self.push_part(&place, done) } else { None } {
+                    Some(None) => {}
+                    Some(Some(rows)) => {
+                        done.rows = rows;
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            done = Progress { statements: step, rows: 0 };
         }
-        let fits = self.size() <= self.max_bytes && step == count;
+        let fits = self.size() <= room && done == Progress { statements: count, rows: 0 };
         if !fits && !self.is_empty() {
             // It does not fit behind the others. Alone it will, or go in parts.
+            self.cut(&before);
+            self.full = true;
+            return false;
+        }
+        if !fits && self.push_whole(write, first, before.join) {
+            self.full = true;
+            self.writes.push(Arc::clone(write));
+            return true;
+        }
+        if !fits {
+            let begins = first == Progress::default();
+            self.refused = begins.then(|| fit::refusal(write, self.replica, self.limits)).flatten();
+            if self.refused.is_none() && done == first {
+                self.refused = Some(fit::cannot_go_on(self.limits));
+            }
+        }
+        if self.refused.is_some() {
             self.cut(&before);
             self.full = true;
             return false;
@@ -201,20 +250,80 @@ impl BatchBuilder {
         true
     }
 
-    fn push(&mut self, place: &Place<'_>) {
+    /// Puts what is short enough for one text in the place of a write that is not, if there is such.
+    fn push_whole(&mut self, write: &Write, first: Progress, join: Join) -> bool {
+        let changes_schema = || write.statements_for(self.replica).any(|s| changes_schema(&s.sql));
+        // Statements are joined here, too: see `NOTHING_FAILS_HALFWAY`.
+        let may_join = join != Join::Nothing && self.in_parts != Some(write.seq) && !changes_schema();
+        if first != Progress::default() || !may_join {
+            return false;
+        }
+        let Some(apart) = fit::whole(write, self.replica, self.limits, &mut self.apart) else { return false };
+        let (pieces, large) = (apart.pieces.clone(), apart.large.clone());
+        self.tail.clear();
+        self.joined.clear();
+        self.mark = None;
+        self.large = large;
+        let (seq, last) = (write.seq, pieces.len().saturating_sub(1));
+        let mut step = 0;
+        for (at, piece) in pieces.iter().enumerate() {
+            self.push_mark();
+            self.tail.push(';');
+            self.tail.push_str(&piece.sql);
+            step += piece.statements;
+            let ends = at == last;
+            let step = if ends { 0 } else { step };
+            let (first, writes, rows) = (seq, 1, 1);
+            self.mark = Some(Mark { first, seq, step, ends, writes, rows, same: None, single: false });
+        }
+        self.is_whole = true;
+        true
+    }
+
+    /// Adds the next part of a statement that is too long: `None` when there is none that fits, else how many of its rows
+    /// are applied then, unless all are.
+    fn push_part(&mut self, place: &Place<'_>, done: Progress) -> Option<Option<u64>> {
+        let &Place { statement, seq, .. } = place;
+        let part = fit::part(statement, seq, done, self.limits, &mut self.apart)?;
+        self.push_mark();
+        self.tail.push(';');
+        self.tail.push_str(&part.sql);
+        self.large.extend(part.large);
+        let ends = place.ends && part.rows.is_none();
+        let after = match part.rows {
+            Some(rows) => Progress { rows, ..done },
+            None => Progress { statements: place.step, rows: 0 },
+        };
+        let step = if ends { 0 } else { after.step() };
+        self.mark = Some(Mark { first: seq, seq, step, ends, writes: 1, rows: 1, same: None, single: false });
+        Some(part.rows)
+    }
+
+    fn push(&mut self, place: &Place<'_>, room: usize) {
         if place.joins && self.join_row(place) {
             return;
         }
         self.push_mark();
         self.tail.push(';');
         let start = self.tail.len();
-        self.tail.push_str(&place.statement.sql);
+        let put_back = self.put_back(place.statement, room.saturating_sub(start));
+        let is_put_back = put_back.is_some();
+        match put_back {
+            Some(sql) => self.tail.push_str(&sql),
+            None => self.tail.push_str(&place.statement.sql),
+        }
         let same = place.statement.split_row().filter(|_| place.joins).map(|(same, _)| (start, same.len()));
         let &Place { seq, step, ends, single, .. } = place;
         self.mark = Some(Mark { first: seq, seq, step, ends, writes: 1, rows: 1, same, single });
-        if let Some(large) = &place.statement.large {
+        if let Some(large) = place.statement.large.as_ref().filter(|_| !is_put_back) {
             self.large.extend(large.iter().cloned());
         }
+    }
+
+    /// The statement with its large values in it, where the replica takes it so.
+    fn put_back(&self, statement: &SentStatement, room: usize) -> Option<String> {
+        statement.large.as_ref()?;
+        if self.limits.is_wide() && self.is_empty() { fit::put_back(statement, room) } else { None }
     }
 
     /// Adds a row to the statement before it. `false` where that is not the same but for the row.
@@ -276,7 +385,7 @@ impl BatchBuilder {
     }
 
     fn size(&self) -> usize {
-        self.tail.len() + STAGED_BYTES * self.large.len()
+        self.tail.len() + fit::staged(self.large.len())
     }
 
     /// Whether nothing was added.
@@ -285,7 +394,12 @@ impl BatchBuilder {
     }
 
     /// The text, with a head that expects `standing` and counts everything up to `position` as done.
-    pub fn build(mut self, origin: &str, standing: Standing, position: u64, max_bytes: usize) -> Batch {
+    pub fn build(mut self, origin: &str, standing: Standing, position: u64) -> Batch {
+        let end = match self.mark {
+            Some(Mark { seq, ends: true, .. }) => (seq, 0),
+            Some(Mark { step, .. }) => (position, step),
+            None => (position, self.step),
+        };
         self.push_mark();
         let chain = new_chain();
         let Standing { id, seq, step, chain: expected } = standing;
@@ -297,17 +411,10 @@ impl BatchBuilder {
             "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
              (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
         );
-        if !self.joined.is_empty() {
+        if !self.joined.is_empty() || self.is_whole {
             sql.push_str(NOTHING_FAILS_HALFWAY);
         }
-        for value in &self.large {
-            let _ = write!(
-                sql,
-                " AND EXISTS (SELECT 1 FROM {VALUE_TABLE} WHERE id={} AND parts={})",
-                value.id,
-                parts(value, max_bytes)
-            );
-        }
+        sql.push_str(&large_is_there(&self.large, MAX_SQL_BYTES));
         let _ = write!(
             sql,
             " THEN {position} END FROM {TABLE} NOT INDEXED WHERE id={id} AND origin='{origin}'),{resumed},{chain},'',0,0) \
@@ -321,14 +428,25 @@ impl BatchBuilder {
         // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
         // what `changes()` says.
         let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
-        Batch { sql, writes: self.writes, chain, large: self.large, joined: self.joined }
+        Batch {
+            sql,
+            writes: self.writes,
+            chain,
+            large: self.large,
+            joined: self.joined,
+            is_whole: self.is_whole,
+            end,
+        }
     }
 }
 
-/// Whether a statement may be another than one that changes rows.
+fn has_large(write: &Write, replica: u8) -> bool {
+    write.statements_for(replica).any(|statement| statement.large.is_some())
+}
+
+/// Whether a statement may be another than one that changes rows. It begins with its first word.
 fn changes_schema(sql: &str) -> bool {
     const CHANGE_ROWS: [&str; 5] = ["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"];
-    let sql = sql.trim_start();
     let begins = |word: &str| sql.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
     !CHANGE_ROWS.iter().any(|word| begins(word))
 }

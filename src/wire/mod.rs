@@ -2,12 +2,16 @@
 
 mod batch;
 mod client;
+mod fit;
 mod reply;
 mod verdict;
 mod watermark;
 
 pub use batch::{Batch, BatchBuilder, Join};
-pub use client::{Client, Endpoint};
+pub use client::{Client, Endpoint, Proxy};
+pub use fit::{Apart, Limits, Progress, rest};
 pub use reply::{Answer, Changed, Row};
 pub use verdict::{TransportError, Verdict, judge};
-pub use watermark::{Standing, drop_large, forget, handshake, inspect, retire, stage_large};
+pub use watermark::{
+    Standing, drop_all_large, drop_large, forget, handshake, inspect, retire, stage_large, stage_small,
+};

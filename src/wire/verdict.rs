@@ -5,8 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::reply::{Answer, Row};
-use crate::reason::{Reason, ReasonCode};
+use super::reply::{Answer, Row, Told, quoted};
+use crate::{
+    quoted::Quoted,
+    reason::{Reason, ReasonCode},
+};
 
 /// What to do after a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +41,7 @@ pub struct TransportError {
 
 /// Codes of errors of the replica as a whole, which pass without the write being at fault: those SQLite calls
 /// transient, and those that a restart or free space mends.
-const PASSING_CODES: [&str; 10] = [
+const PASSING_CODES: [&str; 11] = [
     "SQLITE_FULL",
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -49,10 +52,19 @@ const PASSING_CODES: [&str; 10] = [
     "SQLITE_READONLY",
     "SQLITE_PROTOCOL",
     "SQLITE_CORRUPT",
+    "SQLITE_NOTADB",
 ];
 
-/// Errors without a code that pass, as measured on StarbaseDB.
-const PASSING: [&str; 3] = ["storage is no longer accessible", "is no longer running", "overloaded"];
+/// Errors without a code that pass: measured on StarbaseDB, or the platform's own words for its own trouble.
+const PASSING: [&str; 7] = [
+    "storage is no longer accessible",
+    "is no longer running",
+    "overloaded",
+    "Exceeded allowed storage",
+    "Network connection lost",
+    "its code was updated",
+    "Cannot resolve Durable Object",
+];
 
 /// Errors without a code that are the text's own fault.
 const PERMANENT: [&str; 4] = [
@@ -65,24 +77,32 @@ const PERMANENT: [&str; 4] = [
 /// The head did not find the row as it expects it.
 const GUARD: &str = "NOT NULL constraint failed: tmp_afterquery_watermark.seq";
 
-/// How much of a foreign body a reason quotes, in bytes.
-const QUOTED: usize = 200;
+/// What StarbaseDB says of a token that is none of its own where AUTH_JWKS_ENDPOINT is set: it reads the token as a JWT.
+const NO_JWT: [&str; 6] =
+    ["JWS", "JWT", "JWK", "JSON Web Key", "signature verification failed", "claim timestamp check failed"];
 
-/// What `status` and `body` mean; `retry_after` is the header of that name.
-pub fn judge(answer: Result<(u16, Option<&str>, &[u8]), &TransportError>, now: SystemTime) -> Verdict {
+/// What an allowlist says of a text.
+const NOT_ALLOWED: &str = "Query not allowed";
+
+/// What `status` and `body` mean; `retry_after` is the header of that name. Of the values in `sql` nothing is repeated.
+pub fn judge(
+    answer: Result<(u16, Option<&str>, &[u8]), &TransportError>,
+    sql: Option<&str>,
+    now: SystemTime,
+) -> Verdict {
     match answer {
         Err(error) => {
             let code = if error.timeout { ReasonCode::Timeout } else { ReasonCode::Connection };
-            Verdict::Retry { after: None, reason: Reason::new(code, error.message.as_str()) }
+            Verdict::Retry { after: None, reason: Reason::new(code, &error.message) }
         }
         Ok((status, retry_after, body)) => {
             let after = retry_after.and_then(|text| parse_retry_after(text, now));
-            judge_answer(status, after, body)
+            judge_answer(status, after, body, sql)
         }
     }
 }
 
-fn judge_answer(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
+fn judge_answer(status: u16, after: Option<Duration>, body: &[u8], sql: Option<&str>) -> Verdict {
     let answer = serde_json::from_slice::<Answer>(body).ok();
     if (200..300).contains(&status)
         && let Some(Answer { result: Some(rows), .. }) = answer
@@ -90,14 +110,24 @@ fn judge_answer(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
         return Verdict::Delivered(rows);
     }
     let error = answer.and_then(|answer| answer.error);
-    let text = error.clone().unwrap_or_else(|| quote(body));
+    if let (500, Some(error)) = (status, &error) {
+        return judge_sql_error(error, after, sql);
+    }
+    let text = error.as_ref().map_or_else(|| quoted(body, sql), |error| error.quoted(sql));
     let retry = |code, message: String| Verdict::Retry { after, reason: Reason::new(code, message) };
-    match (status, error) {
+    match (status, &error) {
         (200..300, None) => retry(ReasonCode::NotAReplica, format!("HTTP {status} without a result: {text}")),
         (401 | 403, _) => retry(ReasonCode::Unauthorized, format!("HTTP {status}: {text}")),
-        (400, Some(error)) if error.contains("Unauthorized") => {
-            retry(ReasonCode::Unauthorized, format!("HTTP 400: {error}; check auth_token"))
+        (400, Some(error)) if error.contains_any(&["Unauthorized"]) => {
+            retry(ReasonCode::Unauthorized, format!("HTTP 400: {text}; check auth_token"))
         }
+        (400, Some(error)) if error.contains_any(&NO_JWT) => retry(
+            ReasonCode::Unauthorized,
+            format!(
+                "HTTP 400: {text}; the replica takes auth_token for a JWT, as StarbaseDB does with AUTH_JWKS_ENDPOINT when \
+                 it is none of its own tokens; give its ADMIN_AUTHORIZATION_TOKEN as auth_token"
+            ),
+        ),
         (404 | 405 | 410, _) => {
             retry(ReasonCode::NotAReplica, format!("HTTP {status}: {text}; check the URL"))
         }
@@ -108,46 +138,52 @@ fn judge_answer(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
             Verdict::Reject { reason: Reason::new(ReasonCode::TooLarge, format!("HTTP 413: {text}")) }
         }
         (429, _) => retry(ReasonCode::RateLimited, format!("HTTP 429: {text}")),
-        (500, Some(error)) => judge_sql_error(error, after),
         _ => retry(ReasonCode::Unavailable, format!("HTTP {status}: {text}")),
     }
 }
 
 /// What an `{"error": …}` with status 500 means.
-fn judge_sql_error(error: String, after: Option<Duration>) -> Verdict {
-    let retry = |code| Verdict::Retry { after, reason: Reason::new(code, error.as_str()) };
-    let reject = |code| Verdict::Reject { reason: Reason::new(code, error.as_str()) };
+fn judge_sql_error(error: &Told, after: Option<Duration>, sql: Option<&str>) -> Verdict {
+    let text = error.quoted(sql);
+    let retry = |code| Verdict::Retry { after, reason: Reason::new(code, &*text) };
+    let reject = |code| Verdict::Reject { reason: Reason::new(code, &*text) };
     if error.starts_with(GUARD) {
         return retry(ReasonCode::Guard);
     }
-    match sqlite_code(&error) {
+    match error.sqlite_code() {
         Some(code) if PASSING_CODES.contains(&code) => retry(ReasonCode::Unavailable),
+        // As a rule not the fault of the text; tried alone often enough, it is taken to be.
+        Some("SQLITE_ABORT" | "SQLITE_SCHEMA") => retry(ReasonCode::Internal),
         Some("SQLITE_CONSTRAINT") => reject(ReasonCode::Constraint),
         Some("SQLITE_TOOBIG") => reject(ReasonCode::TooLarge),
-        Some(_) if error.contains("no such table") => reject(ReasonCode::NoSuchTable),
+        Some(_) if error.contains_any(&["no such table"]) => reject(ReasonCode::NoSuchTable),
         Some(_) => reject(ReasonCode::Sql),
-        None if PASSING.iter().any(|passing| error.contains(passing)) => retry(ReasonCode::Unavailable),
-        None if PERMANENT.iter().any(|permanent| error.contains(permanent)) => reject(ReasonCode::Sql),
+        None if error.contains_any(&PASSING) => retry(ReasonCode::Unavailable),
+        None if error.contains_any(&PERMANENT) => reject(ReasonCode::Sql),
+        None if is_for_clients(error) => Verdict::Retry { after, reason: client_token(&text) },
         // Unknown is never taken for permanent: a write given up on by mistake is lost, one tried again is not.
         None => retry(ReasonCode::Internal),
     }
 }
 
-/// The primary code at the end of a message: `…: SQLITE_X` or `…: SQLITE_X (extended: SQLITE_X_Y)`. Only there: a
-/// table may be called anything.
-fn sqlite_code(error: &str) -> Option<&str> {
-    let error = error.split_once(" (extended: SQLITE_").map_or(error, |(message, _)| message);
-    let (_, code) = error.trim_end_matches('.').rsplit_once(": ")?;
-    code.starts_with("SQLITE_").then_some(code)
+/// Whether StarbaseDB treats the texts as a client's: with an allowlist it compares them with a list, and with row level
+/// security it parses them with a parser that does not know ours.
+fn is_for_clients(error: &Told) -> bool {
+    error.starts_with(NOT_ALLOWED) || error.starts_with("Expected ") && error.contains_any(&[" found."])
 }
 
-fn quote(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED)]);
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.is_empty() { "an empty body".into() } else { line }
+fn client_token(text: &Quoted) -> Reason {
+    Reason::new(
+        ReasonCode::ClientToken,
+        format!(
+            "auth_token is a client's token, and the replica's allowlist or row level security lets no writes through: give \
+             its ADMIN_AUTHORIZATION_TOKEN as auth_token ({text})"
+        ),
+    )
 }
 
 /// `Retry-After` is seconds or a date: <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>.
+#[expect(clippy::disallowed_methods, reason = "a header is no SQL")]
 fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
@@ -162,7 +198,7 @@ mod tests {
     use super::*;
 
     fn of(status: u16, body: &str) -> Verdict {
-        judge(Ok((status, None, body.as_bytes())), SystemTime::UNIX_EPOCH)
+        judge(Ok((status, None, body.as_bytes())), None, SystemTime::UNIX_EPOCH)
     }
 
     fn name(verdict: &Verdict) -> (&'static str, &'static str) {
@@ -185,6 +221,22 @@ mod tests {
             (401, "", ("retry", "unauthorized")),
             (404, "Not found", ("retry", "not_a_replica")),
             (302, "", ("retry", "not_a_replica")),
+            (400, r#"{"error":"Invalid Compact JWS"}"#, ("retry", "unauthorized")),
+            (400, r#"{"error":"Invalid JWT payload, subject not found."}"#, ("retry", "unauthorized")),
+            (500, r#"{"error":"Query not allowed"}"#, ("retry", "client_token")),
+            (
+                500,
+                r##"{"error":"Expected \"#\", \"--\", \"/*\" but \"W\" found."}"##,
+                ("retry", "client_token"),
+            ),
+            (500, r#"{"error":"database schema has changed: SQLITE_SCHEMA"}"#, ("retry", "internal")),
+            (500, r#"{"error":"file is not a database: SQLITE_NOTADB"}"#, ("retry", "unavailable")),
+            (
+                500,
+                r#"{"error":"Exceeded allowed storage in Durable Objects free tier."}"#,
+                ("retry", "unavailable"),
+            ),
+            (500, r#"{"error":null}"#, ("retry", "unavailable")),
             (413, "", ("reject", "too_large")),
             (429, "", ("retry", "rate_limited")),
             (502, "<html>", ("retry", "unavailable")),
@@ -219,9 +271,81 @@ mod tests {
     }
 
     #[test]
+    fn what_a_replica_says_is_bounded_quoted_and_without_values() {
+        let long = "A".repeat(900_000);
+        let body =
+            serde_json::json!({"error": format!("x\nCRITICAL \u{1b}[31m'hunter2'{long}: SQLITE_CONSTRAINT")});
+        let body = body.to_string();
+        for status in [200, 400, 401, 404, 413, 429, 500, 503] {
+            let verdict =
+                judge(Ok((status, None, body.as_bytes())), Some("SELECT 'hunter2'"), SystemTime::UNIX_EPOCH);
+            let (Verdict::Retry { reason, .. } | Verdict::Reject { reason }) = verdict else {
+                panic!("{status}")
+            };
+            assert!(reason.message.len() <= crate::quoted::MAX_MESSAGE_BYTES, "{status}");
+            assert!(!reason.message.chars().any(crate::quoted::acts), "{reason}");
+            assert!(!reason.message.contains("hunter2"), "{reason}");
+        }
+    }
+
+    mod any_answer {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn json() -> impl Strategy<Value = serde_json::Value> {
+            let leaf = prop_oneof![
+                Just(serde_json::Value::Null),
+                any::<bool>().prop_map(Into::into),
+                any::<u64>().prop_map(Into::into),
+                any::<i64>().prop_map(Into::into),
+                any::<f64>().prop_map(Into::into),
+                any::<String>().prop_map(Into::into),
+                "[0-9,;/-]{0,40}".prop_map(Into::into),
+            ];
+            let key = prop_oneof![
+                "result|error|id|seq|step|chain|changes".prop_map(|key: String| key),
+                any::<String>()
+            ];
+            leaf.prop_recursive(6, 60, 6, move |inner| {
+                prop_oneof![
+                    prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                    prop::collection::hash_map(key.clone(), inner, 0..6)
+                        .prop_map(|map| map.into_iter().collect()),
+                ]
+            })
+        }
+
+        proptest! {
+            #[test]
+            fn is_judged(status in 0..1000u16, answer in json(), after in any::<Option<String>>(), sql: String) {
+                let body = answer.to_string();
+                let answer = Ok((status, after.as_deref(), body.as_bytes()));
+                match judge(answer, Some(&sql), SystemTime::UNIX_EPOCH) {
+                    Verdict::Delivered(rows) => prop_assert!((200..300).contains(&status) && rows.len() <= 2),
+                    Verdict::Retry { reason, .. } => prop_assert!(!reason.message.chars().any(crate::quoted::acts)),
+                    Verdict::Reject { .. } => prop_assert!(matches!(status, 413 | 500)),
+                }
+            }
+
+            #[test]
+            fn so_is_any_body(status in 0..1000u16, body: Vec<u8>) {
+                judge(Ok((status, None, &body)), None, SystemTime::UNIX_EPOCH);
+            }
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        for unit in ["[", "{\"a\":", "{\"result\":["] {
+            assert_eq!(name(&of(200, &unit.repeat(100_000))).1, "not_a_replica");
+        }
+    }
+
+    #[test]
     fn retry_after_is_read_in_both_its_forms() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let after = |header| match judge(Ok((503, Some(header), b"")), now) {
+        let after = |header| match judge(Ok((503, Some(header), b"")), None, now) {
             Verdict::Retry { after, .. } => after,
             other => panic!("{other:?}"),
         };

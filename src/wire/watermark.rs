@@ -13,11 +13,11 @@
 //!
 //! The table lies among the names StarbaseDB keeps for internal use (`tmp_…`).
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{LargeContent, LargeValue, VALUE_TABLE, Value, push_literal};
+use crate::sql::{LargeContent, LargeValue, VALUE_TABLE, Value, literal_len, push_literal};
 
 pub(super) const TABLE: &str = "tmp_afterquery_watermark";
 
@@ -117,6 +117,59 @@ pub fn stage_large(origin: &str, value: &LargeValue, max_bytes: usize) -> Vec<St
     pieces.into_iter().enumerate().map(text).collect()
 }
 
+/// The texts that put the values on the replica that are short enough to share one, with their keys.
+pub fn stage_small(origin: &str, values: &[&LargeValue], max_bytes: usize) -> Vec<(Vec<u64>, String)> {
+    let room = max_bytes.saturating_sub(300) / 2;
+    let mut texts: Vec<(Vec<u64>, String)> = Vec::new();
+    for value in values {
+        let length = literal_len(value.content.value());
+        if length > room {
+            continue;
+        }
+        let start = format!("({},'{origin}',1,", value.id);
+        let (ids, sql) = match texts.last_mut() {
+            Some((ids, sql)) if sql.len() + start.len() + length + 2 <= max_bytes => {
+                sql.push(',');
+                (ids, sql)
+            }
+            _ => {
+                let head = format!("INSERT OR IGNORE INTO {VALUE_TABLE} (id,origin,parts,v) VALUES ");
+                texts.push((Vec::new(), head));
+                let Some((ids, sql)) = texts.last_mut() else { return texts };
+                (ids, sql)
+            }
+        };
+        ids.push(value.id);
+        sql.push_str(&start);
+        push_literal(sql, value.content.value());
+        sql.push(')');
+    }
+    texts
+}
+
+/// What a head says to make sure that all these values are there, whole. One question for all: each of a hundred would
+/// nest an expression deeper than StarbaseDB allows.
+pub(super) fn large_is_there(values: &[LargeValue], max_bytes: usize) -> String {
+    let mut by_parts = BTreeMap::<usize, Vec<String>>::new();
+    for value in values {
+        by_parts.entry(parts(value, max_bytes)).or_default().push(value.id.to_string());
+    }
+    let mut sql = String::new();
+    for (parts, ids) in by_parts {
+        let (count, ids) = (ids.len(), ids.join(","));
+        let _ = write!(
+            sql,
+            " AND (SELECT count(*) FROM {VALUE_TABLE} WHERE parts={parts} AND id IN ({ids}))={count}"
+        );
+    }
+    sql
+}
+
+/// Removes whatever was staged for this origin.
+pub fn drop_all_large(origin: &str) -> String {
+    format!("DELETE FROM {VALUE_TABLE} WHERE origin='{origin}'")
+}
+
 /// Removes staged values whose statement will not come.
 pub fn drop_large(ids: impl IntoIterator<Item = u64>) -> String {
     let ids: Vec<_> = ids.into_iter().map(|id| id.to_string()).collect();
@@ -144,6 +197,6 @@ fn chunks(content: &LargeContent, size: usize) -> Vec<Value<'_>> {
 }
 
 /// How many pieces a value is staged in.
-pub(super) fn parts(value: &LargeValue, max_bytes: usize) -> usize {
+fn parts(value: &LargeValue, max_bytes: usize) -> usize {
     chunks(&value.content, max_bytes.saturating_sub(300).max(8) / 2).len()
 }

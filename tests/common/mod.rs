@@ -67,6 +67,8 @@ pub struct Replica {
     pub requests: Vec<String>,
     /// Whether somebody in front refuses a text, with which status.
     pub refuses: fn(&str) -> Option<u16>,
+    /// A header of its answers, with its line break.
+    pub header: &'static str,
 }
 
 /// A running replica.
@@ -90,7 +92,8 @@ impl Server {
         db.execute_batch(schema).unwrap();
         let random = fastrand::Rng::with_seed(seed);
         let (late, requests) = (Vec::new(), Vec::new());
-        let replica = Replica { db, random, fault_percent, rolls_back, late, requests, refuses: |_| None };
+        let replica =
+            Replica { db, random, fault_percent, rolls_back, late, requests, refuses: |_| None, header: "" };
         let replica = Arc::new(Mutex::new(replica));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -201,7 +204,7 @@ async fn serve(mut stream: TcpStream, replica: Arc<Mutex<Replica>>) {
     while let Some(body) = read_request(&mut stream, &mut buffer).await {
         let body: Value = serde_json::from_slice(&body).unwrap();
         let sql = body["sql"].as_str().unwrap().to_owned();
-        let (fault, answer) = {
+        let (fault, answer, header) = {
             let mut replica = replica.lock().unwrap();
             let fault = replica.meet();
             let answer = match fault {
@@ -215,11 +218,11 @@ async fn serve(mut stream: TcpStream, replica: Arc<Mutex<Replica>>) {
                 Fault::Overloaded => (429, String::new()),
                 Fault::Page => (200, "<html>".into()),
             };
-            (fault, answer)
+            (fault, answer, replica.header)
         };
         let (status, text) = answer;
         let whole = format!(
-            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nretry-after: 0\r\ncontent-type: application/json\r\n\r\n{text}",
+            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nretry-after: 0\r\ncontent-type: application/json\r\n{header}\r\n{text}",
             text.len()
         );
         let sent = match fault {
@@ -273,6 +276,7 @@ pub fn config(servers: &[Server]) -> Config {
         request_timeout: Duration::from_secs(5),
         retry_base: Duration::from_micros(10),
         retry_max: Duration::from_micros(200),
+        log_values: false,
     }
 }
 

@@ -30,7 +30,7 @@ _CLEAN = (
 
 def _process(engine: str, folder: Path) -> ReplicaProcess:
     if engine == "peer":
-        return PeerProcess(folder)
+        return PeerProcess(folder, like_starbasedb=True)
     workerd.require()
     return workerd.WorkerdProcess(folder)
 

@@ -149,6 +149,35 @@ def test_tables_can_be_altered(replica: Client) -> None:
     assert replica.rows("SELECT * FROM v") == [("a",)]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t ADD COLUMN n INTEGER CHECK (n >= 0)",
+        "ALTER TABLE t ADD COLUMN n INTEGER NOT NULL",
+        "/* first */ alter table t add column n INTEGER CONSTRAINT c CHECK (n > 0)",
+    ],
+)
+def test_a_column_with_a_constraint_can_be_added_anywhere_in_a_text(
+    replica: Client, change: str
+) -> None:
+    replica.run("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    replica.run(f"{change}; INSERT INTO t VALUES (1, 1)")
+    replica.run("DROP TABLE t; CREATE TABLE t (id INTEGER PRIMARY KEY) STRICT")
+    assert replica.query(change).result == []
+    assert replica.query("INSERT INTO t VALUES (1, -1)").status == (
+        500 if "CHECK" in change else 200
+    )
+
+
+def test_a_column_that_the_rows_do_not_allow_is_not_added(replica: Client) -> None:
+    replica.run("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+    change = "ALTER TABLE t ADD COLUMN n INTEGER NOT NULL"
+    answer = replica.query(f"INSERT INTO t VALUES (2); {change}; INSERT INTO t VALUES (3)")
+    assert answer.status == 500
+    assert answer.error.startswith("Cannot add a NOT NULL column with default value NULL")
+    assert replica.rows("SELECT * FROM t") == [(1,), (2,)]
+
+
 def test_full_text_search(replica: Client) -> None:
     replica.run(
         "CREATE VIRTUAL TABLE f USING fts5 (a); INSERT INTO f VALUES ('hello world'), ('bye')"

@@ -37,6 +37,9 @@ async def call(
     sent: list[Message] = []
 
     async def receive() -> Message:
+        if not waiting and whole:
+            # The sender waits for its answer.
+            await asyncio.Event().wait()
         return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
@@ -56,9 +59,9 @@ async def call(
     await app(scope, receive, send)
     if not sent:
         return None
-    start, body = sent
+    start, *bodies = sent
     given = {name.decode(): value.decode() for name, value in start["headers"]}
-    return Answer(start["status"], body["body"].decode(), given)
+    return Answer(start["status"], b"".join(part["body"] for part in bodies).decode(), given)
 
 
 def ask(app: App, body: bytes, **options: Any) -> Answer:

@@ -16,14 +16,24 @@ class PeerProcess(ReplicaProcess):
 
     name = "peer"
 
-    def __init__(self, folder: Path, *, rollback_on_error: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rollback_on_error: bool = False,
+        like_starbasedb: bool = False,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(folder)
+        self._limits = [f"{name}={value}" for name, value in (limits or {}).items()]
         self.db = folder / "copy.db"
-        self._rollback_on_error = rollback_on_error
+        self._options = ["--rollback-on-error"] if rollback_on_error else []
+        # A text may be as long as there, and no longer.
+        self._options += ["--starbasedb"] if like_starbasedb else []
 
     def command(self) -> list[str]:
         script = Path(__file__).with_name("run_peer.py")
-        options = ["--rollback-on-error"] if self._rollback_on_error else []
+        options = [*self._options, *self._limits]
         return [sys.executable, str(script), str(self.db), str(self.port), *options]
 
     def environment(self) -> Mapping[str, str]:

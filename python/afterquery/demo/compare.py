@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-import httpx
+from afterquery._http import MAX_ANSWER_BYTES, Asker
 
 Row = tuple[str, ...]
 Query = Callable[[str], list[Row]]
-PAGE = 100
+DOUBLE = '"'
+TIMEOUT = 30.0
+SIZES = 1000
+PAGE_BYTES = MAX_ANSWER_BYTES // 4
+"""Of values, in one answer: as hexadecimal digits they take twice as much."""
+ROW_BYTES = 40
+"""What a value takes beside itself, at most."""
+GROUP = 10
+PIECE = 200_000
+"""Bytes of a large value in one answer."""
 
 TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
@@ -44,18 +52,7 @@ def file_query(path: Path) -> Query:
 
 def http_query(url: str, token: str) -> Query:
     """Ask a replica over its own protocol."""
-
-    def query(sql: str) -> list[Row]:
-        answer = httpx.post(
-            f"{url.rstrip('/')}/query",
-            json={"sql": sql},
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=30,
-        )
-        answer.raise_for_status()
-        return [tuple(row.values()) for row in answer.json()["result"]]
-
-    return query
+    return Asker(url, token, TIMEOUT, MAX_ANSWER_BYTES).ask
 
 
 def tables(query: Query) -> list[str]:
@@ -64,22 +61,69 @@ def tables(query: Query) -> list[str]:
 
 def rows(query: Query, table: str) -> Counter[Row]:
     """Every row, each column as its type and its exact value."""
-    name = quoted(table, '"')
     columns = [
-        column for (column,) in query(f"SELECT name FROM pragma_table_info({quoted(table)})")
+        quoted(column, '"')
+        for (column,) in query(f"SELECT name FROM pragma_table_info({quoted(table)})")
     ]
-    values = ", ".join(f"{exact(column)} AS c{n}" for n, column in enumerate(columns))
-    order = ", ".join(str(n + 1) for n in range(len(columns)))
-    pages: list[list[Row]] = []
-    while not pages or len(pages[-1]) == PAGE:
-        page = f"LIMIT {PAGE} OFFSET {len(pages) * PAGE}"
-        pages.append(query(f"SELECT {values} FROM {name} ORDER BY {order} {page}"))
-    return Counter(tuple(map(same_digits, row)) for row in chain.from_iterable(pages))
+    found: Counter[Row] = Counter()
+    for at, count, size in pages(query, table, columns):
+        if size > PAGE_BYTES:
+            found[large_row(query, table, columns, at)] += 1
+            continue
+        values = ", ".join(f"{exact(column)} AS c{n}" for n, column in enumerate(columns))
+        page = query(f"SELECT {values} FROM {part(table, columns, at, count)}")
+        found.update(tuple(map(same_digits, row)) for row in page)
+    return found
 
 
-def exact(column: str) -> str:
+def pages(query: Query, table: str, columns: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Where rows begin that fit into one answer, how many they are, and their bytes. A row that
+    fits into none is a page of its own."""
+    lengths = [f"coalesce(length(CAST({column} AS BLOB)), 0)" for column in columns]
+    # In groups: the depth of an expression has a limit.
+    groups = [lengths[begin : begin + GROUP] for begin in range(0, len(lengths), GROUP)]
+    size = " + ".join(f"({' + '.join(group)})" for group in groups)
+    at = first = held = 0
+    while sizes := query(f"SELECT {size} AS n FROM {part(table, columns, at, SIZES)}"):
+        for (number,) in sizes:
+            needed = int(number) + ROW_BYTES * len(columns)
+            if at > first and held + needed > PAGE_BYTES:
+                yield first, at - first, held
+                first, held = at, 0
+            at, held = at + 1, held + needed
+    if at > first:
+        yield first, at - first, held
+
+
+def part(table: str, columns: Sequence[str], at: int, count: int) -> str:
+    """Some rows of a table, always in the same order."""
+    order = ", ".join(f"{column} COLLATE BINARY, typeof({column})" for column in columns)
+    return f"(SELECT * FROM {quoted(table, DOUBLE)} ORDER BY {order} LIMIT {count} OFFSET {at})"
+
+
+def large_row(query: Query, table: str, columns: Sequence[str], at: int) -> Row:
+    """One row, its large values in pieces."""
+    source = part(table, columns, at, 1)
+    values = []
+    for column in columns:
+        blob = f"CAST({column} AS BLOB)"
+        length = f"coalesce(length({blob}), 0)"
+        ((size, kind),) = query(f"SELECT {length} AS n, typeof({column}) AS k FROM {source}")
+        if int(size) <= PAGE_BYTES // 4:
+            ((value,),) = query(f"SELECT {exact(column)} AS v FROM {source}")
+            values.append(same_digits(value))
+            continue
+        pieces = [
+            query(f"SELECT hex(substr({blob}, {begin}, {PIECE})) AS v FROM {source}")
+            for begin in range(1, int(size) + 1, PIECE)
+        ]
+        digits = "".join(value for ((value,),) in pieces)
+        values.append(f"text {digits}" if kind == "text" else f"blob X'{digits}'")
+    return tuple(values)
+
+
+def exact(name: str) -> str:
     """`quote` stops at a NUL in a text, so texts are compared byte by byte."""
-    name = quoted(column, '"')
     kind = f"typeof({name})"
     return f"{kind} || ' ' || CASE {kind} WHEN 'text' THEN hex({name}) ELSE quote({name}) END"
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from afterquery._core import quoted
 from afterquery.demo.compare import Difference
 from afterquery.demo.traffic import Progress
 
@@ -49,7 +50,7 @@ def tell(console: Console, result: Result) -> None:
     console.print(f"skipped      {skipped or 'nothing'}", highlight=False, soft_wrap=True)
     console.print(outcomes(result))
     for line in troubles(result):
-        console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
+        console.print(quoted(line), style="red", highlight=False, soft_wrap=True, markup=False)
     console.print(verdict(result), highlight=False, soft_wrap=True)
 
 

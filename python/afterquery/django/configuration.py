@@ -71,7 +71,7 @@ def _parameters(kind: type) -> dict[str, Any]:
 
 def _check(key: str, value: Any, default: Any) -> None:
     """Hold a value against the kind of its default."""
-    if key == "AUTH_TOKEN":
+    if key in ("AUTH_TOKEN", "PROXY"):
         # Never shown.
         if not (value is None or isinstance(value, str)):
             raise _wrong(key, "must be a string")

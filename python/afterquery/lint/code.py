@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from afterquery._sql import fold
 from afterquery.lint.expressions import Part, parts
 from afterquery.lint.finding import Finding
 from afterquery.lint.schema import Object
@@ -78,7 +79,7 @@ def _rollbacks(item: Object) -> Iterator[Finding]:
 def _collations(item: Object) -> Iterator[Finding]:
     for token, following in after(tokens(item.sql), "COLLATE"):
         name = unquote(following.text)
-        if name.lower() not in _COLLATIONS:
+        if fold(name) not in _COLLATIONS:
             yield Finding(
                 item.title,
                 item.line + token.line,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from afterquery import classify
+from afterquery._sql import fold
 from afterquery.lint.tokens import Token, after, group, tokens, unquote
 
 _FRAME = "UPDATE x SET x = (", ")"
@@ -35,7 +36,7 @@ class Part:
         found = tokens(self.text)
         for token, following in pairwise(found):
             if following.text == "(":
-                yield self.line + token.line, unquote(token.text).lower()
+                yield self.line + token.line, fold(unquote(token.text))
 
     def _line_of(self, reason: str, found: list[Token]) -> int:
         """The first line after which the reason is there: the text before it does not have it."""

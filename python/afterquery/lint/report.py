@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from afterquery._core import quoted
 from afterquery.lint.finding import Finding
 
 
@@ -15,7 +16,9 @@ def as_text(path: Path, findings: Sequence[Finding]) -> str:
     if not findings:
         return f"{path}: nothing found that would differ on a replica"
     in_file = path.suffix.lower() == ".sql"
-    return "\n".join(f"{_head(path, found, in_file)}\n    {found.remedy}" for found in findings)
+    return "\n".join(
+        f"{quoted(_head(path, found, in_file))}\n    {quoted(found.remedy)}" for found in findings
+    )
 
 
 def _head(path: Path, found: Finding, in_file: bool) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from afterquery import classify
+from afterquery._sql import BLANK, NAME
 from afterquery.lint.finding import UnusableError
 
 _MAGIC = b"SQLite format 3\x00"
+_VIRTUAL = re.compile(rf"CREATE{BLANK}VIRTUAL(?!{NAME})", re.IGNORECASE | re.ASCII)
 _LACKS = re.compile(r"no such (function|collation sequence|module): (\w+)")
 
 
@@ -31,7 +33,7 @@ class Object:
 
     @property
     def virtual(self) -> bool:
-        return re.match(r"CREATE\s+VIRTUAL\b", self.sql, re.IGNORECASE) is not None
+        return _VIRTUAL.match(self.sql) is not None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _script(path: Path, text: str) -> Schema:
 
 
 def _sets_encoding(sql: str) -> bool:
-    return re.match(r"PRAGMA\s+encoding\s*=", sql, re.IGNORECASE) is not None
+    return re.match(rf"PRAGMA{BLANK}encoding{BLANK}=", sql, re.IGNORECASE | re.ASCII) is not None
 
 
 def _located(

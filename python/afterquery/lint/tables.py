@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from afterquery._sql import fold
 from afterquery.lint.finding import Finding
 from afterquery.lint.schema import Object, Schema
 from afterquery.lint.tokens import after, tokens, unquote
@@ -39,7 +40,7 @@ def object_findings(schema: Schema, item: Object) -> Iterator[Finding]:
 
 
 def _name(item: Object) -> Iterator[Finding]:
-    name = item.name.lower()
+    name = fold(item.name)
     if name.startswith("_cf_"):
         what = "a replica refuses names that start with _cf_"
     elif name.startswith("tmp_") and item.kind in ("table", "view"):
@@ -51,7 +52,7 @@ def _name(item: Object) -> Iterator[Finding]:
 
 def _module(item: Object) -> Iterator[Finding]:
     for token, following in after(tokens(item.sql), "USING"):
-        module = unquote(following.text).lower()
+        module = fold(unquote(following.text))
         if module not in MODULES:
             yield Finding(
                 item.title,

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from afterquery._sql import COMMENT, NAME, SPACE, keyword
+
 _TOKEN = re.compile(
-    r"""(?P<space> \s+ | --[^\n]* | /\*.*?(?:\*/|\Z) )
+    rf"""(?P<space> {SPACE} | {COMMENT} )
     | '(?:[^']|'')*' | "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\]
-    | [\w$]+ | .""",
+    | {NAME}+ | .""",
     re.VERBOSE | re.DOTALL,
 )
 _CLOSE = {"[": "]"}
@@ -28,7 +30,7 @@ class Token:
     @property
     def word(self) -> str:
         """In upper case, as keywords are compared."""
-        return self.text.upper()
+        return keyword(self.text)
 
     @property
     def end(self) -> int:

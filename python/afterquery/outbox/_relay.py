@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from afterquery._core import quoted
 from afterquery._errors import ConfigurationError, JournalError
 from afterquery._order import file_key, order_for
 from afterquery.outbox import _wake
@@ -247,7 +248,7 @@ class Relay:
         self._problem = problem
         if problem != self._told:
             self._told = problem
-            _log.error("the relay of %s: %s", self._database, problem)
+            _log.error("%s", quoted(f"the relay of {self._database}: {problem}"))
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

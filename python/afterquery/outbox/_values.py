@@ -7,12 +7,14 @@ ASCII, so that a NUL in it does not end it.
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from afterquery._binding import Adapted
 
 Value: TypeAlias = "int | float | str | bytes | None"
 Parameters: TypeAlias = "tuple[Value, ...] | dict[str, Value]"
@@ -60,25 +62,28 @@ def _set(params: Any) -> Parameters:
     if params is None:
         return ()
     if isinstance(params, Mapping):
-        return {name: _bound(value) for name, value in params.items()}
-    return tuple(_bound(value) for value in params)
+        return dict(_named(params))
+    return tuple(_basic(value) for value in params)
 
 
-def _bound(value: Any) -> Value:
-    """The value of a basic type that `sqlite3` binds for one it has no adapter for."""
-    if value is None or type(value) in {str, bytes}:
-        bound: Value = value
-        return bound
-    if isinstance(value, int):
-        return _integer(int.__index__(value))
-    if isinstance(value, float):
-        return float.__float__(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, datetime.datetime):
-        return value.isoformat(" ")  # as the default adapters of sqlite3
-    if isinstance(value, datetime.date):
-        return value.isoformat()
+def _named(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+    for name, value in params.items():
+        # What SQLite cannot hold, a statement that ran did not ask for.
+        with suppress(TypeError, OverflowError):
+            yield name, _basic(value)
+
+
+def _basic(value: Any) -> Value:
+    """The value in a type that JSON tells from others; what it is was found before, by
+    `afterquery._binding`."""
+    if isinstance(value, Adapted):
+        value = value.value
+    kind = type(value)
+    if value is None or kind is str or kind is bytes or kind is float:
+        basic: Value = value
+        return basic
+    if kind is int or kind is bool:
+        return _integer(int(value))
     return bytes(memoryview(value))
 
 

@@ -7,6 +7,7 @@ ran before it is committed, as on StarbaseDB; with `rollback_on_error` it is tak
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from afterquery.peer.allowed import MAX_PARAMETERS, SETTINGS
 from afterquery.peer.errors import SqlError
 from afterquery.peer.guard import Guard
-from afterquery.peer.protocol import Query, Rows
+from afterquery.peer.protocol import Form, Query
 from afterquery.peer.split import split
 
 _TOO_LONG = "statement too long: SQLITE_TOOBIG"
@@ -44,11 +45,26 @@ class Rules:
     max_sql_bytes: int
     """The longest text, in bytes of UTF-8."""
 
-    max_seconds: float
-    """How long a text may run; nothing is applied of one that runs longer."""
-
     rollback_on_error: bool
     """Take the whole text back when one of its statements fails."""
+
+    max_result_bytes: int
+    """The largest result, as JSON; nothing is applied of a text that has a larger one."""
+
+    max_memory: str = ""
+    """The name and the value of the limit on memory where there is one, for messages."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text to run, and what its sender still may have."""
+
+    query: Query
+    form: Form
+    seconds: float
+    """How long it may run."""
+    room: int
+    """How many bytes its result may have."""
 
 
 class Session:
@@ -60,23 +76,35 @@ class Session:
         self._rules = rules
         self._begin = begin
         self._deadline: float | None = None
+        self._guarded = threading.Lock()
+        self._room = 0
+        connection.text_factory = self._text
         connection.set_progress_handler(self._is_late, _STEPS)
 
-    def run(self, query: Query) -> Rows:
-        """Run a text; the rows are those of its last statement."""
+    def run(self, text: Text) -> bytes:
+        """Run a text; the JSON is that of its last statement's rows."""
         try:
-            return self._transaction(query)
+            return self._transaction(text)
         finally:
             self._reset()
 
-    def _transaction(self, query: Query) -> Rows:
-        text = self._checked(query)
+    def stop_late(self) -> None:
+        """Stop a text that is beyond its time; from any thread.
+
+        Some calls look whether they are to stop, and not at the clock.
+        """
+        with self._guarded:
+            if self._is_late():
+                self.connection.interrupt()
+
+    def _transaction(self, text: Text) -> bytes:
+        code = self._checked(text.query)
         if self.connection.in_transaction:
             # The end of an earlier one failed, with the disk perhaps. Start clean.
             self._own("ROLLBACK")
         self._own(self._begin)
         try:
-            result = self._statements(text, query)
+            result = self._statements(code, text)
         except SqlError as error:
             self._end("ROLLBACK" if error.undo or self._rules.rollback_on_error else "COMMIT")
             raise
@@ -99,34 +127,61 @@ class Session:
             raise SqlError("too many SQL variables: SQLITE_ERROR")
         return query.sql
 
-    def _statements(self, text: str, query: Query) -> Rows:
+    def _statements(self, whole: str, text: Text) -> bytes:
         # For SQLite a text ends at a NUL; the engine runs what is before it, and then misses a
         # statement, as it does when a comment or a semicolon follows the last one.
-        code, nul, _ = text.partition("\0")
+        code, nul, _ = whole.partition("\0")
         statements, trailing = split(code)
         if not statements:
             raise SqlError(_NO_STATEMENT)
         cursor = self.connection.cursor()
         self._guard.watch(code)
-        self._deadline = time.monotonic() + self._rules.max_seconds
+        self._room = text.room
+        self._deadline = time.monotonic() + text.seconds
         try:
             with self._failures(_NOT_LAST + "have parameters."):
                 for statement in statements[:-1]:
+                    self._guard.alters = False
                     cursor.execute(statement)
-                    if cursor.description is not None:
+                    # An ALTER TABLE that looks at the rows of its table has columns, and no rows.
+                    if cursor.description is not None and not self._guard.alters:
                         raise SqlError(_NOT_LAST + "return rows.", undo=True)
             with self._failures(_WRONG_COUNT):
-                cursor.execute(statements[-1], query.params)
+                cursor.execute(statements[-1], text.query.params)
                 columns = [column[0] for column in cursor.description or ()]
-                result = Rows(columns, cursor.fetchall())
+                result = self._written(text.form(columns, cursor), text.room)
         finally:
             # What follows is the peer's own, and short; it must not be cut off.
-            self._deadline = None
+            with self._guarded:
+                self._deadline = None
             cursor.close()
             self._guard.rest()
         if trailing or nul:
             raise SqlError(_NO_STATEMENT)
         return result
+
+    def _written(self, pieces: Iterator[str], room: int) -> bytes:
+        written = bytearray()
+        for piece in pieces:
+            written += piece.encode("utf-8", "replace")
+            if len(written) > room:
+                raise self._too_large()
+        return bytes(written)
+
+    def _text(self, value: bytes) -> str:
+        """A TEXT value; what is no UTF-8 is replaced, as in JavaScript."""
+        self._room -= len(value)
+        if self._room < 0:
+            raise self._too_large()
+        return value.decode("utf-8", "replace")
+
+    def _too_large(self) -> SqlError:
+        most = self._rules.max_result_bytes
+        return SqlError(
+            f"the result is larger than max_result_bytes ({most}): SQLITE_TOOBIG",
+            undo=True,
+            limit="max_result_bytes",
+        )
 
     @contextmanager
     def _failures(self, wrong_count: str) -> Iterator[None]:
@@ -141,6 +196,11 @@ class Session:
             if self._guard.refused_transaction:
                 raise SqlError(_TRANSACTION) from None
             raise SqlError.from_sqlite(error) from None
+        except MemoryError:
+            needed = self._rules.max_memory
+            message = f"the text needs more than {needed}" if needed else "out of memory"
+            limit = "max_read_memory_bytes" if needed else None
+            raise SqlError(f"{message}: SQLITE_NOMEM", undo=True, limit=limit) from None
         except UnicodeEncodeError:
             raise SqlError("a parameter is no valid Unicode: SQLITE_MISMATCH") from None
 

@@ -60,26 +60,38 @@ _BY_MESSAGE = (
 )
 
 # The storage's trouble and not the statement's: the same text can succeed a little later.
-_LATER = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"})
+_LATER = frozenset(
+    {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_PROTOCOL", "SQLITE_SCHEMA"}
+)
 _BROKEN = frozenset(
-    {"SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_CORRUPT", "SQLITE_CANTOPEN"}
+    {
+        "SQLITE_CANTOPEN",
+        "SQLITE_CORRUPT",
+        "SQLITE_FULL",
+        "SQLITE_IOERR",
+        "SQLITE_NOMEM",
+        "SQLITE_NOTADB",
+    }
 )
 
 
 class RequestError(Exception):
-    """An answer that is no result."""
+    """An answer that is no result; `limit` is the name of the limit it is about, if it is."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, limit: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.limit = limit
 
 
 class SqlError(RequestError):
     """A text that failed. What ran before the failing statement stays, unless `undo`."""
 
-    def __init__(self, message: str, *, status: int = 500, undo: bool = False) -> None:
-        super().__init__(status, message)
+    def __init__(
+        self, message: str, *, status: int = 500, undo: bool = False, limit: str | None = None
+    ) -> None:
+        super().__init__(status, message, limit=limit)
         self.undo = undo
 
     @classmethod
@@ -91,7 +103,8 @@ class SqlError(RequestError):
         if name != primary:
             message += f" (extended: {name})"
         if primary in _LATER:
-            return cls(message, status=503, undo=True)
+            limit = "max_seconds" if primary == "SQLITE_INTERRUPT" else None
+            return cls(message, status=503, undo=True, limit=limit)
         return cls(message, undo=primary in _BROKEN)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from afterquery._sql import fold
 from afterquery.peer import allowed
 
 _TRANSACTION = frozenset({sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT})
@@ -38,6 +39,8 @@ class Guard:
         """A statement of the text wanted to begin or end a transaction."""
         self.changed_settings = False
         """A statement of the text changed a setting of the connection."""
+        self.alters = False
+        """A statement is an ALTER TABLE; who wants to know sets it to False before."""
         self._own = True
         self._text = ""
         self._tables: set[str | None] = set()
@@ -82,7 +85,7 @@ class Guard:
     def _judge(self, action: int, one: str | None, two: str | None, database: str | None) -> int:
         if self._own:
             return sqlite3.SQLITE_OK
-        if one is not None and (one[:4].lower() == "_cf_" or one in allowed.NO_TABLES):
+        if one is not None and (fold(one[:4]) == "_cf_" or one in allowed.NO_TABLES):
             return sqlite3.SQLITE_DENY
         if database == "temp" and action not in _LOOKS and not _renames(action, one):
             return sqlite3.SQLITE_DENY
@@ -97,7 +100,7 @@ class Guard:
         return sqlite3.SQLITE_DENY
 
     def _pragma(self, name: str | None, value: str | None) -> bool:
-        form = allowed.PRAGMAS.get((name or "").lower())
+        form = allowed.PRAGMAS.get(fold(name or ""))
         if form is None:
             return False
         if form is allowed.Pragma.SETTING and value is not None:
@@ -105,13 +108,14 @@ class Guard:
         return form.accepts(value)
 
     def _alter(self, _database: str | None, _table: str | None) -> bool:
+        self.alters = True
         # SQLite tells the table's name as it is, not as it will be.
-        return "_cf_" not in self._text.lower()
+        return "_cf_" not in fold(self._text)
 
 
 def _function(_: str | None, name: str | None) -> bool:
-    return (name or "").lower() not in allowed.NO_FUNCTIONS
+    return fold(name or "") not in allowed.NO_FUNCTIONS
 
 
 def _module(_: str | None, name: str | None) -> bool:
-    return (name or "").lower() in allowed.MODULES
+    return fold(name or "") in allowed.MODULES

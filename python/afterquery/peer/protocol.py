@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from afterquery.peer.errors import RequestError
 from afterquery.peer.values import Bound, bind, to_json
 
+_JS_SPACE = (
+    "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What `trim()` takes off in JavaScript, with which StarbaseDB looks whether a text is empty."""
 _EMPTY_SQL = 'Invalid or empty "sql" field'
 _BAD_PARAMS = 'Invalid "params" field'
 _SHAPE = "Must be an array or object."
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,8 @@ class Request:
     is_transaction: bool
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The result of a text: that of its last statement."""
-
-    columns: list[str]
-    rows: list[tuple[object, ...]]
+Form = Callable[[list[str], Iterable[tuple[object, ...]]], Iterator[str]]
+"""Columns and rows as JSON, piece by piece: a row is read only when those before it are written."""
 
 
 def parse(body: bytes) -> Request:
@@ -54,7 +58,7 @@ def parse(body: bytes) -> Request:
 def _query(entry: object, status: int, suffix: str) -> Query:
     fields = entry if isinstance(entry, dict) else {}
     sql = fields.get("sql")
-    if not isinstance(sql, str) or not sql.strip():
+    if not isinstance(sql, str) or not sql.strip(_JS_SPACE):
         raise RequestError(status, _EMPTY_SQL + suffix)
     params = fields.get("params", [])
     if params is None:
@@ -81,30 +85,38 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"Unexpected {name}")
 
 
-def as_objects(result: Rows) -> object:
+def as_objects(columns: list[str], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
     """The form of `/query`: one object a row; of columns with one name the last one counts."""
-    columns = result.columns
-    return [dict(zip(columns, map(to_json, row), strict=True)) for row in result.rows]
+    comma = "["
+    for row in rows:
+        yield comma + _encode(dict(zip(columns, map(to_json, row), strict=True)))
+        comma = ","
+    yield "[]" if comma == "[" else "]"
 
 
-def as_raw(result: Rows) -> object:
+def as_raw(columns: list[str], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
     """The form of `/query/raw`, which is made from the objects: no row, no column names."""
-    position = {name: at for at, name in enumerate(result.columns)}
-    rows = [[to_json(row[at]) for at in position.values()] for row in result.rows]
-    return {
-        "columns": list(position) if rows else [],
-        "rows": rows,
-        "meta": {"rows_read": len(rows), "rows_written": 0},
-    }
+    position = {name: at for at, name in enumerate(columns)}
+    count = 0
+    for row in rows:
+        yield "," if count else f'{{"columns":{_encode(list(position))},"rows":['
+        yield _encode([to_json(row[at]) for at in position.values()])
+        count += 1
+    if not count:
+        yield '{"columns":[],"rows":['
+    yield f'],"meta":{{"rows_read":{count},"rows_written":0}}}}'
 
 
-def encode(key: str, value: object) -> bytes:
-    """An answer's body: `{"result": …}` or `{"error": …}`."""
-    text = json.dumps({key: value}, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+FORMS: dict[str, Form] = {"/query": as_objects, "/query/raw": as_raw}
+"""The form of the answers of each path."""
 
 
-def join(answers: list[bytes]) -> bytes:
-    """One answer of several: each is `{"result":…}`."""
-    start = len(b'{"result":')
-    return b'{"result":[' + b",".join(answer[start:-1] for answer in answers) + b"]}"
+def failure(message: str) -> bytes:
+    """The body of an answer that is no result."""
+    return _encode({"error": message}).encode("utf-8", "replace")
+
+
+def answer(results: list[bytes], *, is_transaction: bool) -> bytes:
+    """The body of an answer: its one result, or those of a transaction."""
+    result = b"[" + b",".join(results) + b"]" if is_transaction else results[0]
+    return b'{"result":' + result + b"}"

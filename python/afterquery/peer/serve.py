@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,36 +12,49 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from afterquery._errors import ConfigurationError
-from afterquery.peer.app import Peer
+from afterquery.peer.app import MAX_SQL_BYTES, Peer
+from afterquery.peer.auth import Tokens
 from afterquery.peer.connect import Synchronous
+from afterquery.peer.connections import BACKLOG, Guests, watched
+from afterquery.peer.limits import Limits
 
 if TYPE_CHECKING:
     import uvicorn
 
-GRACE_SECONDS = 10
-"""How long a stop waits for requests under way, in seconds."""
+GRACE_SECONDS = 6
+"""How long a stop waits for requests under way, in seconds; with what follows it is below the 10 s
+that a container has before it is killed."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open, in seconds: longer than senders keep theirs."""
+
+_TICKS = 10
+"""uvicorn ticks every tenth of a second."""
 
 
 def serve(
     db: str | os.PathLike[str],
     host: str,
     port: int,
-    admin_token: str,
+    admin_token: str | Tokens,
     *,
     client_token: str | None = None,
     rollback_on_error: bool = False,
     synchronous: Synchronous = "FULL",
+    limits: Limits | None = None,
+    max_sql_bytes: int = MAX_SQL_BYTES,
 ) -> None:
     """Serve `db` until SIGTERM or SIGINT; port 0 takes a free one. Prints a line when ready."""
+    tokens = Tokens.of(admin_token, client_token)
+    # No frame below has a token in a variable, where a report of an error would show it.
+    del admin_token, client_token
     app = Peer(
         db,
-        admin_token=admin_token,
-        client_token=client_token,
+        admin_token=tokens,
         rollback_on_error=rollback_on_error,
         synchronous=synchronous,
+        limits=limits,
+        max_sql_bytes=max_sql_bytes,
     )
     server = _server(app)
     with _listening(host, port) as listener, _stops_quietly():
@@ -61,11 +75,25 @@ def _server(app: Peer) -> uvicorn.Server:
             for listener in sockets or ():
                 print(f"listening on {_url(listener)}", flush=True)
 
+        async def on_tick(self, counter: int) -> bool:
+            if counter % _TICKS == 0:
+                guests.sweep()
+            return await super().on_tick(counter)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            reads = asyncio.get_running_loop().run_in_executor(None, app.end_reads)
+            await super().shutdown(sockets)
+            await reads
+
+    guests = Guests(app.limits, app.met)
     config = uvicorn.Config(
         app,
         lifespan="on",
         ws="none",
-        log_level="warning",
+        http=watched(guests),
+        backlog=BACKLOG,
+        # What strangers do wrong is no warning.
+        log_level="error",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

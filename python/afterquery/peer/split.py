@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from afterquery._core import split_statements
+from afterquery._sql import COMMENT, SPACE
 
 __all__ = ["split"]
 
-# What SQLite skips: its own white space, which is not Python's, and comments.
-_SPACE = " \t\n\f\r\ufeff"
-_SKIPPED = re.compile(rf"[{_SPACE}]+|--[^\n]*|/\*(?:.*?\*/|.*)", re.DOTALL)
+_SPACED = re.compile(SPACE)
+_SKIPPED = re.compile(rf"{SPACE}|{COMMENT}")
 
 
 def split(text: str) -> tuple[list[str], bool]:
@@ -42,7 +42,7 @@ def _goes_on(tail: str) -> bool:
     at = 0
     ended = False
     while at < len(tail):
-        if ended and tail[at] not in _SPACE:
+        if ended and not _SPACED.match(tail, at):
             return True
         ended = ended or tail[at] == ";"
         at = _skip(tail, at)

@@ -36,7 +36,7 @@ def _real(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def to_json(value: object) -> object:
@@ -50,8 +50,3 @@ def to_json(value: object) -> object:
             return None
         return int(value) if value.is_integer() and abs(value) < _EXACT else value
     return {}
-
-
-def text(value: bytes) -> str:
-    """A TEXT value; what is no UTF-8 is replaced, as in JavaScript."""
-    return value.decode("utf-8", "replace")

@@ -13,12 +13,13 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidRequestError
 
 from afterquery._errors import ConfigurationError
+from afterquery._sql import BLANK
 from afterquery.outbox._freezing import freezer
 from afterquery.sqlalchemy._driver import Driver
 from afterquery.sqlalchemy._follower import Follower, Last
 from afterquery.sqlalchemy._guard import Guard
 from afterquery.sqlalchemy._outbox import OutboxFollower
-from afterquery.sqlalchemy._statement import Rows, Statement
+from afterquery.sqlalchemy._statement import Rows, Statement, given
 from afterquery.sqlalchemy._targets import Target, engines_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from afterquery import Replication, Replicator
 
 _KEY = "afterquery"
-_RANDOM = re.compile(r"\brandom(?:blob)?\s*\(", re.IGNORECASE)
+_RANDOM = re.compile(rf"random(?:blob)?[\"`\]]?{BLANK}\(", re.IGNORECASE)
 _attached: WeakSet[Engine] = WeakSet()
 
 
@@ -160,19 +161,20 @@ class Attached:
     def _execute(
         self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
     ) -> bool:
-        text = self._frozen(sql, params)
+        values = given(params, context.dialect)
+        text = self._frozen(sql, values)
         return self._run(
-            Statement(cursor, text, params, context),
-            lambda: context.dialect.do_execute(cursor, text, params, context),
+            Statement(cursor, text, values, context),
+            lambda: context.dialect.do_execute(cursor, text, values, context),
         )
 
     def _executemany(
         self, cursor: DBAPICursor, sql: str, params: Any, context: ExecutionContext
     ) -> bool:
-        text = self._frozen(sql, params)
-        rows = Rows(params)
+        rows = Rows(given(row, context.dialect) for row in params)
+        text = self._frozen(sql, rows)
         return self._run(
-            Statement(cursor, text, params, context, rows),
+            Statement(cursor, text, rows, context, rows),
             lambda: context.dialect.do_executemany(cursor, text, rows, context),
         )
 

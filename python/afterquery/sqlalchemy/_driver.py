@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any
@@ -74,9 +75,10 @@ class Driver:
         """Whether sqlite3 emits BEGIN before this INSERT, UPDATE, DELETE or REPLACE."""
         if self._autocommit is True or self._raw.isolation_level is None:
             return False
-        # Before Python 3.11 it takes a statement behind a comment for something else.
+        # Before Python 3.11 it takes a statement behind a comment for something else; these are its
+        # own spaces.
         leading = statement.sql[: statement.verb_start]
-        return sys.version_info >= (3, 11) or not leading.strip()
+        return sys.version_info >= (3, 11) or not leading.strip(" \r\n\t")
 
     def run(self, sql: str, parameters: tuple[object, ...] = ()) -> Any:
         """Run a statement of ours; the first row, if there is one."""
@@ -115,5 +117,6 @@ class Driver:
 
     def file(self) -> str:
         """The path of the database as SQLite sees it; empty for one in memory."""
-        row = self.run("SELECT file FROM pragma_database_list WHERE name = 'main'")
-        return row[0] or "" if row else ""
+        # In hexadecimal digits: a path need not be UTF-8.
+        row = self.run("SELECT hex(file) FROM pragma_database_list WHERE name = 'main'")
+        return os.fsdecode(bytes.fromhex(row[0] or "")) if row else ""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
+from afterquery._core import without_values
 from afterquery._order import file_key, order_for
 from afterquery.sqlalchemy._text import savepoint
 
@@ -48,6 +49,8 @@ class Follower:
         with self._guard:
             self._notice()
             alone = self.driver.commits_alone(statement)
+            if statement.rows is not None:
+                statement.rows.counter = lambda: self.driver.total_changes
         if alone:
             self._execute_alone(run, statement)
         else:
@@ -160,11 +163,16 @@ class Follower:
             self.drop()  # interrupted: SQLAlchemy closes the connection
         elif not self.driver.in_transaction:
             self.drop()  # rolled back by SQLite, as after ON CONFLICT ROLLBACK
-        elif done := statement.done():
-            self._transaction = self._transaction or self._new()
-            self._transaction.after_query(statement.sql, done, many=True)
-        elif self.driver.total_changes != changes or (changes is None and statement.many):
-            self._guard.missed("a statement that failed left changes: %s", statement.sql)
+        else:
+            if done := statement.done():
+                self._transaction = self._transaction or self._new()
+                self._transaction.after_query(statement.sql, done, many=True)
+            if statement.rows is not None and statement.rows.changes is not None:
+                changes = statement.rows.changes
+            unknown = changes is None and statement.many and not done
+            if self.driver.total_changes != changes or unknown:
+                shown = without_values(statement.sql)
+                self._guard.missed("a statement that failed left changes: %s", shown)
 
     def _follow(self, statement: Statement) -> None:
         """What a statement that succeeded means for the transaction."""

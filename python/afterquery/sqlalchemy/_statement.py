@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
+from afterquery._binding import bound
 from afterquery.sqlalchemy._text import verb
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect, ExecutionContext
 
     from afterquery import Replicator
+
+
+def given(params: Any, dialect: Dialect) -> Any:
+    """The parameters of one execution as the driver gets them, and the replicas: adapted, where it
+    is Python's own `sqlite3` that would adapt them."""
+    dbapi: Any = dialect.dbapi
+    module = getattr(dbapi, "sqlite", dbapi)  # aiosqlite's adapter has sqlite3 there
+    own = getattr(module, "PrepareProtocol", None) is sqlite3.PrepareProtocol
+    return bound(params) if own else params
 
 
 class Rows(list[Any]):
     """Sets of parameters that know how many of them the driver has taken."""
 
     taken = 0
+    changes: int | None = None
+    """The connection's `total_changes` before the last of them."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        super().__init__(rows)
+        self.counter: Callable[[], int | None] = lambda: None
+        """Asks for that number."""
 
     def __iter__(self) -> Iterator[Any]:
         for self.taken, row in enumerate(super().__iter__(), 1):
+            self.changes = self.counter()
             yield row
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_LEAD = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_VERB = re.compile(_LEAD + r"([A-Za-z]+)", re.DOTALL)
-_SAVEPOINT = re.compile(
-    _LEAD + r"(?:SAVEPOINT|RELEASE(?:\s+SAVEPOINT)?"
-    r"|ROLLBACK(?:\s+TRANSACTION)?\s+TO(?:\s+SAVEPOINT)?)\s+"
-    r"""("(?:[^"]|"")*"|`(?:[^`]|``)*`|'(?:[^']|'')*'|\[[^\]]*\]|[\w$]+)""",
-    re.DOTALL | re.IGNORECASE,
-)
+from afterquery._core import classify
+from afterquery._sql import BLANK, fold, keyword
+
+_VERB = re.compile(BLANK + r"([A-Za-z]+)")
 
 
 class Verb(NamedTuple):
@@ -25,7 +21,7 @@ class Verb(NamedTuple):
 def verb(sql: str) -> Verb:
     """The first word of a statement that is no comment."""
     found = _VERB.match(sql)
-    return Verb(found[1].upper(), found.start(1)) if found else Verb("", 0)
+    return Verb(keyword(found[1]), found.start(1)) if found else Verb("", 0)
 
 
 def savepoint(sql: str) -> str | None:
@@ -33,13 +29,6 @@ def savepoint(sql: str) -> str | None:
 
     None for a ROLLBACK of the whole transaction.
     """
-    found = _SAVEPOINT.match(sql)
-    if found is None:
-        return None
-    name = found[1]
-    quote = name[0]
-    if quote == "[":
-        name = name[1:-1]
-    elif quote in "\"'`":
-        name = name[1:-1].replace(quote * 2, quote)
-    return name.encode().lower().decode()  # SQLite folds ASCII letters only
+    found = classify(sql).statements
+    name = found[0].savepoint if found else None
+    return None if name is None else fold(name)

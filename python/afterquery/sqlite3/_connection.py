@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from afterquery._errors import ConfigurationError
+from afterquery._failures import failures
 from afterquery._order import CommitOrder, file_key, order_for
+from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
+from afterquery.sqlite3._authorizer import MEANINGS, watched
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
     from afterquery import Replication, Replicator
 
+_text_factory: Any = sqlite3.Connection.text_factory
+
 
 class Connection(sqlite3.Connection):
     """A `sqlite3.Connection` whose committed transactions reach the replicas.
@@ -36,6 +42,28 @@ class Connection(sqlite3.Connection):
     """
 
     _follower: Follower
+    _made = False
+    """Whether `connect` is through with it."""
+
+    def __init__(self, database: Any, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection`, which may be called late, or again."""
+        follower, made = self._follower, self._made
+        try:
+            super().__init__(database, *arguments, **settings)
+        finally:  # a second time, it empties the object
+            self._follower, self._made = follower, made
+        if made:
+            follower.gathering.drop()
+            self._opened(database)
+
+    def _opened(self, database: Any) -> None:
+        """The database is open: find its order of commits, and prepare it."""
+        self._follower.gathering.order = _order(self, database)
+        try:
+            self._follower.gathering.prepare(self)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def replication(self) -> Replication | None:
@@ -60,6 +88,25 @@ class Connection(sqlite3.Connection):
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.executescript`."""
         return super().cursor(Cursor).executescript(sql_script)
+
+    def set_authorizer(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.set_authorizer`. Where it has SQLite ignore a part of a write, the
+        replicas do not, and that is told."""
+        if not arguments and settings.keys() == {"authorizer_callback"}:
+            arguments, settings = (settings["authorizer_callback"],), {}
+            if sys.version_info >= (3, 13):
+                deprecated(_KEYWORD)
+        if len(arguments) == 1 and callable(arguments[0]):
+            arguments = (watched(arguments[0], self._follower),)
+        super().set_authorizer(*arguments, **settings)
+
+    if hasattr(sqlite3.Connection, "setconfig"):
+
+        def setconfig(self, op: int, enable: bool = True, /) -> None:
+            """As `sqlite3.Connection.setconfig`. What changes the meaning of writes is told."""
+            super().setconfig(op, enable)  # type: ignore[misc]
+            if MEANINGS.get(op) is bool(enable):
+                failures.report("setconfig changed what writes do, and the replicas do otherwise")
 
     def commit(self) -> None:
         """As `sqlite3.Connection.commit`."""
@@ -115,24 +162,30 @@ class Connection(sqlite3.Connection):
             self._follower.committing(self, lambda: set_autocommit(self, value))
 
 
+_FACTORY = 4
+"""Its place among the positional arguments after the database."""
+
+
 def connect(
     database: Any,
-    *,
+    *arguments: Any,
     replicator: Replicator | None = None,
     outbox: bool = False,
-    factory: type[sqlite3.Connection] = Connection,
     **settings: Any,
 ) -> Connection:
     """Open a database whose committed transactions reach the replicas.
 
-    `database` and `settings` are those of `sqlite3.connect`; a `factory` is a class of
+    `database`, `arguments` and `settings` are those of `sqlite3.connect`; a `factory` is a class of
     connections. With `outbox`, transactions are not submitted: each writes itself as a row into
     the table afterquery_outbox of the database (`afterquery.outbox`), which is made if it is
     missing; they need no replicator. Raises what `sqlite3.connect` raises, and
-    `ConfigurationError` where the replicator is missing.
+    `ConfigurationError` where the replicator is missing or the factory is no such class.
     """
     replicator = replicator or _without(outbox)
-    kind = _followed(factory)  # type: ignore[arg-type]
+    factory = settings.pop("factory", Connection)
+    if len(arguments) > _FACTORY:
+        factory = arguments[_FACTORY]
+    kind = _followed(_class(factory))  # type: ignore[arg-type]
 
     def make(*args: Any, **kwargs: Any) -> Connection:
         connection = kind.__new__(kind)
@@ -141,14 +194,48 @@ def connect(
         connection.__init__(*args, **kwargs)  # type: ignore[misc]
         return connection
 
-    connection: Connection = sqlite3.connect(database, factory=make, **settings)  # type: ignore[call-overload]
-    connection._follower.gathering.order = _order(connection, database)
-    try:
-        connection._follower.gathering.prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
+    if len(arguments) > _FACTORY:
+        arguments = (*arguments[:_FACTORY], make, *arguments[_FACTORY + 1 :])
+    else:
+        settings["factory"] = make
+    if arguments and sys.version_info >= (3, 13):
+        deprecated(_POSITIONAL)
+    connection: Connection = sqlite3.connect(database, *arguments, **settings)
+    if _is_open(connection):
+        connection._opened(database)
+    connection._made = True
     return connection
+
+
+_POSITIONAL = (
+    "Passing more than 1 positional argument to sqlite3.connect() is deprecated. Parameters "
+    "'timeout', 'detect_types', 'isolation_level', 'check_same_thread', 'factory', "
+    "'cached_statements' and 'uri' will become keyword-only parameters in Python 3.15."
+)
+
+
+_KEYWORD = (
+    "Passing keyword argument 'authorizer_callback' to _sqlite3.Connection.set_authorizer() is "
+    "deprecated. Parameter 'authorizer_callback' will become positional-only in Python 3.15."
+)
+
+
+def _class(factory: Any) -> type[sqlite3.Connection]:
+    if isinstance(factory, type) and issubclass(factory, sqlite3.Connection):
+        return factory
+    raise ConfigurationError(
+        f"factory must be a subclass of sqlite3.Connection, not {factory!r}: "
+        "what a function makes cannot be followed"
+    )
+
+
+def _is_open(connection: sqlite3.Connection) -> bool:
+    """Whether the class of the user's has called `sqlite3.Connection.__init__`; before that, a
+    cursor would end the process, and other attributes raise."""
+    try:
+        return connection.total_changes >= 0
+    except sqlite3.ProgrammingError:
+        return False
 
 
 def _without(outbox: bool) -> Replicator:
@@ -169,11 +256,21 @@ def _followed(kind: type[sqlite3.Connection]) -> type[Connection]:
 
 def _order(connection: sqlite3.Connection, database: Any) -> CommitOrder:
     """The order of commits: one for all connections to the same file, or to the same memory."""
-    # By its number: a connection of the user's class may have a `text_factory` of its own.
-    # And by this PRAGMA, which does not read the file: it may be locked, or need a key.
-    rows = own_cursor(connection).execute("PRAGMA database_list").fetchall()
-    (path,) = [row[2] for row in rows if row[0] == 0]
+    path = _path(connection)
     if path:
         return order_for(file_key(os.fsdecode(path)))
     shared = isinstance(database, str) and database.startswith("file:") and "memory" in database
     return order_for(database) if shared else CommitOrder()
+
+
+def _path(connection: sqlite3.Connection) -> bytes:
+    """The path of the main database, in whatever encoding; empty for one in memory."""
+    text_factory = _text_factory.__get__(connection)
+    _text_factory.__set__(connection, bytes)
+    try:
+        # This PRAGMA does not read the file: it may be locked, or need a key. And the main database
+        # by its number, because its name depends on the text factory, too.
+        rows = own_cursor(connection).execute("PRAGMA database_list").fetchall()
+    finally:
+        _text_factory.__set__(connection, text_factory)
+    return next((row[2] for row in rows if row[0] == 0), b"") or b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from afterquery._failures import failures
+from afterquery._warning import named_but_a_sequence
 from afterquery.sqlite3._script import run_script
 from afterquery.sqlite3._statement import Control, statement
 
@@ -27,8 +29,11 @@ class Cursor(sqlite3.Cursor):
         connection: Connection = self.connection  # type: ignore[assignment]
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception:
+            _told(sql)
             return super().execute(sql, parameters)
+        if found.named is not None and parameters and not isinstance(parameters, dict):
+            named_but_a_sequence(*found.named)
         if found.writes:
             run = super().execute
             return connection._follower.write(connection, found, sql, parameters, run, self)
@@ -48,13 +53,14 @@ class Cursor(sqlite3.Cursor):
         follower = connection._follower
         try:
             found = statement(sql)
-        except Exception:  # not a str: sqlite3 says so
+        except Exception:
+            _told(sql)
             return super().executemany(sql, rows)
         if not found.writes:
             return super().executemany(sql, rows)
         with follower.lock:
             if found.deterministic and not follower.alone(connection, found):
-                return follower.many(connection, sql, rows, super().executemany)
+                return follower.many(connection, sql, rows, super().executemany, self)
             return self._one_by_one(sql, rows)
 
     def executescript(self, sql_script: str, /) -> Self:
@@ -79,13 +85,21 @@ class Cursor(sqlite3.Cursor):
         given = iter(rows)
         lastrowid = self.lastrowid
         super().executemany(sql, ())  # what fails without rows, fails here
-        counted = 0
+        counted, returned = 0, False
         for row in given:
+            if returned and sys.version_info >= (3, 12):
+                Held.hold(self, (), many=(-1, lastrowid))
+                raise _misuse()
             if isinstance(self, Held):
                 self._release()
             Cursor.execute(self, sql, row)
-            counted += max(0, self.rowcount)
-        Held.hold(self, (), many=(counted, lastrowid))
+            returned = self.description is not None
+            if returned and sys.version_info < (3, 11):
+                Held.hold(self, (), many=(-1, lastrowid))
+                raise sqlite3.ProgrammingError("executemany() can only execute DML statements.")
+            counted += 0 if returned else max(0, self.rowcount)
+        kept = returned and isinstance(self, Held) and sys.version_info >= (3, 12)
+        Held.hold(self, cast("Held", self)._rows if kept else (), many=(counted, lastrowid))
         return self
 
     def _end(self) -> None:
@@ -109,6 +123,19 @@ class Cursor(sqlite3.Cursor):
         finally:
             self.row_factory = factory
         Held.hold(self, rows, error)
+
+
+def _misuse() -> sqlite3.InterfaceError:
+    """What `sqlite3` raises for the second row of an `executemany` with RETURNING."""
+    error = sqlite3.InterfaceError("bad parameter or other API misuse")
+    error.sqlite_errorcode, error.sqlite_errorname = 21, "SQLITE_MISUSE"  # type: ignore[attr-defined]
+    return error
+
+
+def _told(sql: object) -> None:
+    """A text could not be read. If it is no str, sqlite3 says so; else what it writes is lost."""
+    if isinstance(sql, str):
+        failures.report("a statement could not be read, and is not replicated")
 
 
 class Held(Cursor):

@@ -7,15 +7,17 @@ statement only says which step it is.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from afterquery._binding import Rows, bound
 from afterquery._failures import failures
+from afterquery._sql import fold
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begins, own_cursor
-from afterquery.sqlite3._parameters import Rows, bound
 from afterquery.sqlite3._statement import Control, Statement
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Follower:
         """Held while a write or the end of a transaction runs: threads that share the connection
         share its transactions too."""
         self.gathering = gathering
+        self.writing = False
+        """Whether a statement that may write is being run."""
         self._replicator = replicator
         self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
         """Cursors that return rows of a write, with their `description` of it."""
@@ -66,22 +70,19 @@ class Follower:
         """Run one statement that may write."""
         with self.lock:
             self._look(connection)
-            try:
-                given, seen = bound(parameters)
-            except Exception:  # sqlite3 gets the same error from the same adapter
-                given = seen = parameters
+            given = bound(parameters)
             if cursor is not None:
                 cursor._end()
-            sql = self._frozen(connection, found, sql, parameters)
+            sql = self._frozen(connection, found, sql, given)
             if found.known and self.alone(connection, found):
                 self._end_unfinished()
                 own = self.gathering.begin(connection, found)
                 if own is not None:
-                    return self._commit_alone(connection, own, sql, given, seen, run, cursor)
+                    return self._commit_alone(connection, own, sql, given, run, cursor)
             try:
-                result = self._gather(connection, sql, given, seen, run)
-                if cursor is not None and cursor.description is not None:
-                    self._unfinished[cursor] = cursor.description
+                result = self._gather(connection, sql, given, run)
+                if cursor is not None:
+                    self._note(cursor)
                 return result
             finally:
                 if self.gathering and not connection.in_transaction:
@@ -91,23 +92,35 @@ class Follower:
         """Whether a statement would be a transaction of its own."""
         return not connection.in_transaction and not (found.begins and begins(connection))
 
-    def many(self, connection: sqlite3.Connection, sql: str, rows: Iterable[Any], run: Run[T]) -> T:
+    def many(
+        self,
+        connection: sqlite3.Connection,
+        sql: str,
+        rows: Iterable[Any],
+        run: Run[T],
+        cursor: Results,
+    ) -> T:
         """Run one statement for many rows of one transaction."""
         with self.lock:
             self._look(connection)
             given = Rows(connection, rows)
             outer, self._running = self._running, (sql, given)
+            self.writing = True
             try:
                 result = run(sql, given)
                 self._gather_rows(connection, result)
+                self._note(cursor)
                 return result
             except BaseException as error:
+                if _REFUSES_ROWS:
+                    cursor._end()  # it has run, and is counted only now
                 if given.seen and given.ran and not _left(connection, sql, given.changes, error):
                     given.seen.pop()
                 self._gather_rows(connection)
                 self.after_error(connection)
                 raise
             finally:
+                self.writing = False
                 self._running = outer
 
     def _gather_rows(self, connection: sqlite3.Connection, result: Any = None) -> None:
@@ -190,6 +203,11 @@ class Follower:
                 self.gathering.drop()
             return result
 
+    def _note(self, cursor: Results) -> None:
+        """Note a cursor whose statement returns rows, and ends with the last of them."""
+        if cursor.description is not None:
+            self._unfinished[cursor] = cursor.description
+
     def _end_unfinished(self) -> None:
         """End statements whose transaction was rolled back before their last row was fetched:
         while one is open, SQLite commits nothing."""
@@ -227,20 +245,21 @@ class Follower:
             failures.report("a statement could not be frozen")
             return sql
 
-    def _gather(
-        self, connection: sqlite3.Connection, sql: str, given: Any, seen: Any, run: Run[T]
-    ) -> T:
+    def _gather(self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T]) -> T:
         """Run a statement and gather it."""
         changes = connection.total_changes
+        self.writing = True
         try:
             result = run(sql, given)
         except BaseException as error:
             self.after_error(connection)
             if _left(connection, sql, changes, error):
                 # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
-                self.gathering.add(sql, seen, None)
+                self.gathering.add(sql, given, None)
             raise
-        self.gathering.add(sql, seen, result)
+        finally:
+            self.writing = False
+        self.gathering.add(sql, given, result)
         return result
 
     def _commit_alone(
@@ -249,7 +268,6 @@ class Follower:
         own: sqlite3.Cursor,
         sql: str,
         given: Any,
-        seen: Any,
         run: Run[T],
         cursor: Results | None,
     ) -> T:
@@ -263,7 +281,7 @@ class Follower:
             self.rolling_back(connection, lambda: own.execute("ROLLBACK"))
 
         try:
-            result = self._gather(connection, sql, given, seen, run)
+            result = self._gather(connection, sql, given, run)
             if cursor is not None:
                 cursor._hold()
         except BaseException:
@@ -289,6 +307,11 @@ def _end(connection: sqlite3.Connection, end: Callable[[], object]) -> None:
         failures.report("a failed statement could not be ended")
 
 
+_REFUSES_ROWS = sys.version_info < (3, 11)
+"""Before Python 3.11, an `executemany` that returns rows fails when the first one has run."""
+_MISUSE = 21
+"""SQLITE_MISUSE: since Python 3.12 its second row is not run, as the first one has not ended."""
+
 _LEFT = """SELECT changes() OR EXISTS
 (SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%FAIL%')"""
 
@@ -296,9 +319,9 @@ _LEFT = """SELECT changes() OR EXISTS
 def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseException) -> bool:
     """Whether a statement that failed may have changed rows that stay; `before` is `total_changes`
     before it, which also counts what triggers and cascades did until SQLite undid the statement."""
-    if connection.total_changes == before:
+    if connection.total_changes == before or getattr(error, "sqlite_errorcode", 0) == _MISUSE:
         return False
-    if not isinstance(error, sqlite3.Error) or "fail" in sql.lower():
+    if not isinstance(error, sqlite3.Error) or "fail" in fold(sql):
         return True
     try:
         return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])

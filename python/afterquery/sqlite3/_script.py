@@ -22,7 +22,7 @@ def run_script(
     connection: sqlite3.Connection, follower: Follower, script: str, native: Native
 ) -> None:
     """Run a script as `sqlite3` does; each transaction that it commits is a write."""
-    if "\0" in script and sys.version_info >= (3, 11):
+    if sys.version_info >= (3, 11) and ("\0" in script or _is_too_long(connection, script)):
         native(script)  # raises
         return
     script = script.partition("\0")[0]
@@ -31,6 +31,13 @@ def run_script(
         follower.committing(connection, lambda: native(""))
         for text in _split(script):
             _run(connection, follower, text, native)
+
+
+def _is_too_long(connection: sqlite3.Connection, script: str) -> bool:
+    if sys.version_info < (3, 11):
+        return False  # asked for each statement there
+    longest = connection.getlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH)
+    return len(script) * 4 > longest and len(script.encode(errors="replace")) > longest
 
 
 def _split(script: str) -> list[str]:

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from afterquery import classify
+from afterquery._core import Statement as Found
+from afterquery._sql import NAME, fold
 
 _CACHED_CHARACTERS = 16_384
 """Longer texts are seldom seen twice, and would fill the memory."""
 
+# How sqlite3 finds the first word, which is not how SQLite does.
 _BLANK = r"(?:[ \t\f\r\n]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
 _BEGINS = re.compile(_BLANK + r"(?:insert|update|delete|replace)", re.IGNORECASE | re.DOTALL)
-_TOKEN = re.compile(
-    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$\x80-\U0010ffff]+""",
+_MAY_NAME = re.compile(rf"[:@$]{NAME}")
+_PARAMETER = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]"""
+    rf"""|{NAME}+|(\?[0-9]*|[:@$]{NAME}+)""",
     re.DOTALL,
 )
 _CONNECTION = re.compile(r"last_insert_rowid|changes", re.IGNORECASE)
@@ -46,6 +51,8 @@ class Statement:
     deterministic: bool
     connection: bool
     """It may ask for last_insert_rowid(), changes() or total_changes()."""
+    named: tuple[int, str] | None = None
+    """The number of the first parameter that has a name, and the name with its first character."""
 
 
 def statement(sql: str) -> Statement:
@@ -61,31 +68,28 @@ def _read(sql: str) -> Statement:
         writes=kind in {"write", "ddl", "unknown"},
         known=kind in {"write", "ddl"},
         ddl=kind == "ddl",
-        control=_control(sql) if kind == "txn" else None,
+        control=_control(found[0]) if kind == "txn" else None,
         begins=_BEGINS.match(sql) is not None,
         deterministic=deterministic,
         connection=not deterministic and _CONNECTION.search(sql) is not None,
+        named=_named(sql) if _MAY_NAME.search(sql) else None,
     )
 
 
 _cached = lru_cache(maxsize=1_024)(_read)
 
 
-def _control(sql: str) -> Control:
-    tokens = [token for token in _TOKEN.findall(sql) if not token.startswith(("--", "/*"))]
-    verb = tokens[0].upper()
-    if verb in {"SAVEPOINT", "RELEASE"}:
-        return Control(verb, _name(tokens[-1]))
-    if verb == "ROLLBACK" and "TO" in (token.upper() for token in tokens[1:4]):
-        return Control("TO", _name(tokens[-1]))
-    return Control("COMMIT" if verb == "END" else verb)
+def _named(sql: str) -> tuple[int, str] | None:
+    last = 0
+    for token in _PARAMETER.findall(sql):
+        if token[:1] in {":", "@", "$"}:
+            return last + 1, token
+        if token:  # one without a name
+            last = max(last, int(token[1:])) if token[1:] else last + 1
+    return None
 
 
-def _name(token: str) -> str:
-    """The name as SQLite compares it: without its quotes, and ASCII letters without their case."""
-    quote = token[0]
-    if quote == "[":
-        token = token[1:-1]
-    elif quote in "\"'`":
-        token = token[1:-1].replace(quote * 2, quote)
-    return "".join(letter.lower() if letter.isascii() else letter for letter in token)
+def _control(found: Found) -> Control:
+    if found.verb == "ROLLBACK" and found.savepoint is not None:
+        return Control("TO", fold(found.savepoint))
+    return Control("COMMIT" if found.verb == "END" else found.verb, fold(found.savepoint or ""))

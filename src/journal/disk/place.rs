@@ -11,6 +11,7 @@ use std::{
 use super::{Access, Disk};
 use crate::journal::{
     lock::{Lock, identity},
+    private,
     store::{Store, StoreError, remove_files},
 };
 
@@ -72,7 +73,7 @@ impl Access<'_> {
     fn mend(&mut self, path: &Path, missing: bool) -> Result<(), StoreError> {
         let other = || StoreError::Damaged("another process has taken it over".into());
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
+            private::create_directory(directory)?;
         }
         let lock = self.file.lock.as_mut();
         if !lock.map_or(Ok(true), Lock::take_again)? {

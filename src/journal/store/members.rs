@@ -36,7 +36,9 @@ impl Store {
         // While the disk failed, positions may have got into the file that the writes did not.
         let known = cursors.iter().flat_map(|cursor| {
             let position = Some(cursor.position).filter(|&position| position < NOTHING_MORE);
-            position.into_iter().chain(cursor.state.standing.map(|standing| standing.seq))
+            // What a replica says that was synced anew is no number of ours.
+            let standing = cursor.state.standing.filter(|_| !cursor.state.synced);
+            position.into_iter().chain(standing.map(|standing| standing.seq))
         });
         let last = known.fold(self.last()?, u64::max);
         Ok(Found { last, cursors, lag, gone, has_letters: self.has_letters()? })
