@@ -14,7 +14,7 @@ WHEELS  := $(TARGET)/wheels
 TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos soak wheel docs workflows install clean
+.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos powerloss soak wheel docs workflows install clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(VENV)/.bench $(WHEELS)/.built ## All benchmarks beside their rivals, an
 
 chaos: install ## Kills, stops, cuts, full disks, damage, and docs/reliability.md: 15 minutes
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+powerloss: install ## Power failures at each system call, recovered from, and docs/reliability.md: some minutes
+	PYTHONPATH=tests $(BIN)/python -m powerloss $(ARGS)
 
 soak: $(VENV)/.bench ## A million writes, one replica of three flapping, and docs/images/soak.png
 	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak --picture docs/images/soak.png $(ARGS)

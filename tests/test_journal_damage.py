@@ -99,9 +99,12 @@ def test_the_main_file_is_cut(
     assert delivered == list(range(len(delivered)))
 
 
-def test_the_main_file_is_empty(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("content", [b"", bytes(4_096)])
+def test_the_main_file_is_empty(
+    site: Site, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
     file = site.leave("dead", 3)
-    file.write_bytes(b"")
+    file.write_bytes(content)
     _left_alone(site, file, caplog, "it is empty, but held writes up to number 3")
 
 
@@ -114,7 +117,41 @@ def test_the_main_file_is_empty_and_nothing_was_ever_in_it(site: Site) -> None:
     assert list(site.journal.iterdir()) == []
 
 
-@pytest.mark.parametrize("garbage", [b"\0" * 4_096, b"hello", b"SQLite format 3\0" + b"\xff" * 200])
+@pytest.mark.parametrize("end", ["", "-journal", "-wal"])
+def test_what_the_power_left_of_a_journal_that_was_being_made_is_removed(
+    site: Site, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.journal.mkdir(exist_ok=True)
+    file = site.journal / "0b0f8b2e-7d2c-4a52-9d0a-3f5b6b8b8f10.journal"
+    _beside(file, end).write_bytes(bytes(4096))
+    with site.connect() as replicator:
+        fulfilled(write(replicator, "new", 0))
+    assert list(site.journal.iterdir()) == []
+    assert "is left as it is" not in caplog.text
+
+
+def test_the_power_fails_while_the_log_is_copied_into_a_new_journal(site: Site) -> None:
+    file = _killed(site)
+    with closing(sqlite3.connect(file)) as connection:
+        # The first kill has all in the log but what was there when it was made: have it there too.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("UPDATE origin SET created = created + 1")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'origin'"
+        ).fetchone()
+        connection.commit()
+        copies = {end: _beside(file, end).read_bytes() for end in ("", "-wal")}
+    start = (page - 1) * 4096
+    main = copies[""]
+    file.write_bytes(main[:start] + bytes(4096) + main[start + 4096 :])
+    _beside(file, "-wal").write_bytes(copies["-wal"])
+    with site.connect() as replicator:
+        assert replicator.flush(TIMEOUT)
+    assert len(site.order(0)) == COUNT
+    assert site.files() == []
+
+
+@pytest.mark.parametrize("garbage", [b"hello", b"SQLite format 3\0" + b"\xff" * 200])
 def test_the_header_is_garbage(
     site: Site, caplog: pytest.LogCaptureFixture, garbage: bytes
 ) -> None:

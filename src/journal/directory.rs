@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -14,10 +14,10 @@ use super::{
     disk::Disk,
     lock::{Lock, is_open_elsewhere},
     private,
-    store::{Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
+    store::{BESIDE, Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
 };
 use crate::{
-    config::{Config, JournalConfig},
+    config::{Config, Durability, JournalConfig},
     error::Error,
     fork,
     shared::Level,
@@ -64,7 +64,7 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
     let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let directory = Directory {
         names: config.replicas.iter().map(|replica| replica.name.clone()).collect(),
-        path: create(&settings.path)?,
+        path: create(settings)?,
         own: own_origin,
         settings: settings.clone(),
         limits: config.limits(),
@@ -116,14 +116,39 @@ pub struct Directory {
 }
 
 /// Makes the directory, and its path the one by which every user of it knows it.
-fn create(path: &Path) -> Result<PathBuf, Error> {
+fn create(settings: &JournalConfig) -> Result<PathBuf, Error> {
+    let path = &settings.path;
     let failed = |problem: String| Error::Journal { path: path.display().to_string(), problem };
     if path.exists() && !path.is_dir() {
         return Err(failed("it is a file; give the path of a directory".into()));
     }
-    private::create_directory(path)
-        .and_then(|()| path.canonicalize())
-        .map_err(|error| failed(error.to_string()))
+    let made = private::create_directory(path).and_then(|()| path.canonicalize());
+    let made = made.map_err(|error| failed(error.to_string()))?;
+    if settings.durability == Durability::Disk {
+        sync_names(&made).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(made)
+}
+
+/// Has the disk keep the name of a file or directory and of all above it, whoever made them: what is synced in one is gone with
+/// its name.
+pub(super) fn sync_names(path: &Path) -> io::Result<()> {
+    for directory in path.ancestors().skip(1) {
+        // One that may be entered but not read was not made by us.
+        let Ok(opened) = fs::File::open(directory) else { continue };
+        match opened.sync_all() {
+            // Some file systems cannot, or need not.
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) && !is_read_only(&error) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 impl Directory {
@@ -185,7 +210,8 @@ impl Directory {
             }
             match self.adopt_one(&path, &origin, &mut adopted) {
                 Ok(Some(source)) => adopted.sources.push(source),
-                Ok(None) => self.pass_over(&path, false),
+                // Somebody else has it, or has just finished it.
+                Ok(None) => {}
                 Err(error) => self.refuse(&path, &error, &mut adopted),
             }
         }
@@ -217,9 +243,9 @@ impl Directory {
             let is =
                 |end: &str| path.extension().is_some_and(|extension| extension == end) && origin != self.own;
             let lock_path = self.path(&origin, "lock");
-            if is("lock") && !self.path(&origin, "journal").exists() {
-                // Its process ended between the removal of the two. What does not work is tried again by the next one.
-                let _ = Lock::take(&lock_path).map(|lock| lock.map(Lock::remove));
+            let journal = self.path(&origin, "journal");
+            if (is("lock") || BESIDE.iter().any(|end| is(&format!("journal{end}")))) && !journal.exists() {
+                clear(&journal, &lock_path);
             }
             if !is("journal") || Lock::is_held_here(&lock_path) {
                 continue;
@@ -249,8 +275,7 @@ impl Directory {
         if !lock_path.exists() && is_open_elsewhere(path)? {
             return Ok(None);
         }
-        let Some(lock) = Lock::take(lock_path)? else { return Ok(None) };
-        drop(lock);
+        let Some(_lock) = Lock::take(lock_path)? else { return Ok(None) };
         Store::peek_created(path).map(Some)
     }
 
@@ -303,6 +328,8 @@ impl Directory {
         let found = self.read(&mut store, &lock, path, false, adopted)?;
         if store.is_named() && store.is_spent()? {
             // It only keeps its numbers, for whoever goes on with it.
+            store.close();
+            self.pass_over(path, false);
             return Ok(None);
         }
         if store.set_in_use(true)? && !store.is_named() {
@@ -371,6 +398,17 @@ pub fn tell_gone(path: &Path, gone: &Gone) -> (Level, String) {
     }
     let advice = format!("a replica that moved is known by its name: Replica(url, name={name:?})");
     (Level::Warning, format!("{holds}; they stay there until it is ({advice})"))
+}
+
+/// Removes what is left of a journal whose process, or the power, ended while its files were removed, or made. What does not
+/// work is tried again by the next one.
+fn clear(journal: &Path, lock_path: &Path) {
+    // Once more: before we had the lock, somebody was perhaps just making it.
+    if let Ok(Some(lock)) = Lock::take(lock_path)
+        && !journal.exists()
+    {
+        let _ = remove_files(journal).and_then(|()| lock.remove());
+    }
 }
 
 fn look_of(path: &Path) -> Look {

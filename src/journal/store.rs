@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, types::FromSql};
 
 pub use self::members::Gone;
 use self::schema::{SCHEMA, VERSION, upgrade};
@@ -152,7 +152,7 @@ impl Store {
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
     pub fn peek(path: &Path) -> Result<String> {
-        Ok(peeking(path)?.query_row("SELECT id FROM origin", [], |row| row.get(0))?)
+        peeked(path, "SELECT id FROM origin")
     }
 
     /// Whose writes it holds.
@@ -435,7 +435,7 @@ impl Store {
 
     /// When the journal at `path` was made, in seconds since 1970, without changing it.
     pub fn peek_created(path: &Path) -> Result<f64> {
-        Ok(peeking(path)?.query_row("SELECT created FROM origin", [], |row| row.get(0))?)
+        peeked(path, "SELECT created FROM origin")
     }
 
     /// Removes dead letters. How many of them were there.
@@ -570,7 +570,8 @@ pub fn inspect_header(path: &Path) -> Result<()> {
     let mut header = [0; 100];
     let read = std::fs::File::open(path).and_then(|mut file| read_up_to(&mut file, &mut header));
     let length = read.map_err(|error| StoreError::Damaged(error.to_string()))?;
-    if length == 0 {
+    // Zeros are what is there of a file whose length reached the disk, and nothing else before the power failed.
+    if header[..length].iter().all(|&byte| byte == 0) {
         return Err(StoreError::Empty);
     }
     if length < header.len() || !header.starts_with(b"SQLite format 3\0") {
@@ -597,9 +598,13 @@ pub fn inspect_header(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a journal's file, and what SQLite keeps beside it.
+/// How the names end of what SQLite keeps beside a journal's file: the last one while it makes it.
+pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Removes a journal's file, and what SQLite keeps beside it. What is beside it comes last: a new file of this name must not
+/// meet it, and without the file it is known to be of no use.
 pub fn remove_files(path: &Path) -> std::io::Result<()> {
-    for end in ["", "-wal", "-shm"] {
+    for end in [""].into_iter().chain(BESIDE) {
         let mut path = path.as_os_str().to_owned();
         path.push(end);
         match std::fs::remove_file(path) {
@@ -610,8 +615,15 @@ pub fn remove_files(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A connection that changes nothing, and sees what is in the main file alone.
-fn peeking(path: &Path) -> Result<Connection> {
+/// What `sql` gives, without a change of the file.
+fn peeked<T: FromSql>(path: &Path, sql: &str) -> Result<T> {
+    let read = |how| Ok(peeking(path, how)?.query_row(sql, [], |row| row.get(0))?);
+    // Its process, or the power, may have ended while the log was copied into it: then the log says how it is.
+    read("immutable=1").or_else(|error| if has_log(path) { read("mode=ro") } else { Err(error) })
+}
+
+/// A connection that changes nothing: `how` says whether it sees what is in the main file alone.
+fn peeking(path: &Path, how: &str) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let mut name = Vec::new();
     for &byte in path.as_os_str().as_bytes() {
@@ -620,8 +632,15 @@ fn peeking(path: &Path) -> Result<Connection> {
             byte => name.push(byte),
         }
     }
-    let uri = [b"file:".as_slice(), &name, b"?immutable=1"].concat();
+    let uri = [b"file:".as_slice(), &name, b"?", how.as_bytes()].concat();
     Ok(Connection::open_with_flags(Path::new(OsStr::from_bytes(&uri)), flags)?)
+}
+
+/// Whether there is anything in the log beside a journal's file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|found| found.len() > 0)
 }
 
 fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Result<usize> {

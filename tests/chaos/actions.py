@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from chaos.world import Need, World
 from replication.world import until
@@ -24,6 +24,25 @@ CUTS = (
     faults.error("internal", 500),
     faults.HTML,
 )
+
+MANY = 200_000
+"""Characters of an error that is too long to be kept."""
+
+
+def _hostile(forward: bool) -> list[faults.Fault]:
+    return [
+        faults.Answer(500, '{"error":"' + "x\\n" * MANY + '"}', forward=forward),
+        faults.Answer(302, "", location="http://127.0.0.1:9/", forward=forward),
+        faults.Answer(307, "", location="/query", forward=forward),
+        faults.Answer(200, '{"result":[{"seq":"much","step":-1,"chain":null}]}', forward=forward),
+        faults.Answer(200, '{"result":' + "[" * MANY, forward=forward),
+        faults.Answer(200, "", retry_after="-1", forward=forward),
+        faults.Answer(429, '{"error":"later"}', retry_after="0.01", forward=forward),
+    ]
+
+
+HOSTILE = (*_hostile(False), *_hostile(True), faults.Drip(), faults.CutInAnswer())
+"""What somebody between the application and a replica may say in its place, with it or without."""
 
 
 def kill_app(world: World) -> None:
@@ -112,9 +131,18 @@ def kill_app_while_a_replica_is_stopped(world: World) -> None:
 
 def cut(world: World) -> None:
     """Requests fail at each of their stages for a while."""
+    _meet(world, CUTS)
+
+
+def lie(world: World) -> None:
+    """Somebody answers in the replicas' place for a while."""
+    _meet(world, HOSTILE)
+
+
+def _meet(world: World, chosen: Sequence[faults.Fault]) -> None:
     for proxy in world.proxies:
         seed, share = world.chance.randrange(1 << 30), world.chance.choice([0.1, 0.5, 0.9])
-        proxy.plan = faults.mixture(seed, CUTS, share)
+        proxy.plan = faults.mixture(seed, chosen, share)
     world.let_run(0.2, 1.2)
     if world.chance.random() < 0.4:
         world.kill_app()
@@ -122,6 +150,15 @@ def cut(world: World) -> None:
         world.let_run(0.1, 0.5)
     for proxy in world.proxies:
         proxy.plan = faults.always(faults.Pass())
+
+
+def interrupt_app(world: World) -> None:
+    """A signal's handler raises, wherever the application is, and the application goes on."""
+    assert world.app is not None
+    for _ in range(world.chance.randint(5, 40)):
+        world.let_run(0.0, 0.05)
+        world.app.send(signal.SIGUSR1)
+        world.done["signals"] += 1
 
 
 def fill(world: World) -> None:
@@ -141,5 +178,5 @@ def move_clock(world: World) -> None:
     world.move_clock(days * 86_400)
 
 
-NEEDS: Mapping[Action, Need] = {cut: "proxies", fill: "disk", move_clock: "clock"}
+NEEDS: Mapping[Action, Need] = {cut: "proxies", lie: "proxies", fill: "disk", move_clock: "clock"}
 """What a world must have for an action."""

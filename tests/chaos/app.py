@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import signal
 import sqlite3
 import sys
 import threading
@@ -57,6 +58,10 @@ class Settings:
         )
 
 
+class Interrupted(BaseException):
+    """What the application's handler of a signal raises."""
+
+
 class Writer(threading.Thread):
     """One thread of the application."""
 
@@ -66,15 +71,28 @@ class Writer(threading.Thread):
         self.lane = number
         self.chance = random.Random(f"{app.settings.seed} {app.settings.run} {number}")
 
-    def run(self) -> None:
-        path = Path(self.app.settings.folder) / "primary.db"
-        self.primary = sqlite3.connect(path, isolation_level=None, timeout=60)
+        path = Path(app.settings.folder) / "primary.db"
+        # Made by one thread and used by another, which alone has it from then on.
+        self.primary = sqlite3.connect(
+            path, isolation_level=None, timeout=60, check_same_thread=False
+        )
         self.primary.execute("PRAGMA synchronous = OFF")
+
+    def run(self) -> None:
         while True:
-            for _ in range(self.chance.randint(1, 40)):
-                with self.app.order:
-                    self.write()
-            self.app.pause(self.chance.uniform(0, 0.03))
+            self.burst()
+
+    def burst(self) -> None:
+        """Some writes one after the other, and a pause."""
+        for _ in range(self.chance.randint(1, 40)):
+            with self.app.order:
+                self.write()
+        self.app.pause(self.chance.uniform(0, 0.03))
+
+    def clean(self) -> None:
+        """After what was interrupted."""
+        if self.primary.in_transaction:
+            self.primary.execute("ROLLBACK")
 
     def write(self) -> None:
         kind, size = choose(self.chance)
@@ -100,6 +118,7 @@ class App:
         self.teller = Teller(Path(settings.folder) / "told.jsonl")
         self.replicator = settings.replicator()
         self.never = threading.Event()
+        self.may_interrupt = False
         self.open: deque[tuple[int, Replication, set[str]]] = deque()
 
     def pause(self, seconds: float) -> None:
@@ -125,12 +144,26 @@ class App:
         return transaction.replication
 
     def run(self) -> None:
+        """The main thread writes, too: it is the one that signals interrupt."""
+        writers = [Writer(self, number) for number in range(self.settings.threads)]
+        signal.signal(signal.SIGUSR1, self._interrupt)
         print("ready", flush=True)
-        for number in range(self.settings.threads):
-            Writer(self, number).start()
+        for writer in writers[1:]:
+            writer.start()
         while True:
-            self.look()
-            self.pause(LOOK_SECONDS)
+            try:
+                self.may_interrupt = True
+                writers[0].burst()
+                self.look()
+                self.pause(LOOK_SECONDS)
+            except Interrupted:
+                writers[0].clean()
+
+    def _interrupt(self, *_: object) -> None:
+        # Not a second time before the first one has been dealt with.
+        if self.may_interrupt:
+            self.may_interrupt = False
+            raise Interrupted
 
     def look(self) -> None:
         """Note the outcomes that have come."""

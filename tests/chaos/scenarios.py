@@ -122,6 +122,8 @@ STOPS: Weights = {
     actions.kill_app_while_a_replica_is_stopped: 2,
 }
 CUTS: Weights = {actions.cut: 1}
+LIES: Weights = {actions.lie: 1}
+SIGNALS: Weights = {actions.interrupt_app: 4, actions.kill_app: 1}
 FULL: Weights = {actions.fill: 2, actions.kill_app: 1}
 CLOCK: Weights = {
     actions.move_clock: 1,
@@ -149,6 +151,10 @@ LONG: tuple[AnyScenario, ...] = (
     Scenario("stopped", "process", BOTH, STOPS, 25),
     Scenario("network cut", "async", BOTH, CUTS, 20),
     Scenario("network cut", "process", PEERS, CUTS, 15),
+    Scenario("hostile answers", "async", BOTH, LIES, 15),
+    Scenario("hostile answers", "process", PEERS, LIES, 15),
+    Scenario("signals that raise", "async", PEERS, SIGNALS, 15),
+    Scenario("signals that raise", "disk", PEERS, SIGNALS, 15),
     Scenario("journal's disk full", "async", PEERS, FULL, 8),
     Scenario("journal's disk full", "disk", PEERS, FULL, 8),
     Scenario("clock moved", "process", BOTH, CLOCK, 15),
@@ -173,6 +179,8 @@ SHORT: tuple[AnyScenario, ...] = (
     Scenario("the app killed, a replica down", "disk", PEERS, DOWN, 2),
     Scenario("stopped", "process", PEERS, STOPS, 3),
     Scenario("network cut", "async", PEERS, CUTS, 2),
+    Scenario("hostile answers", "process", PEERS, LIES, 1),
+    Scenario("signals that raise", "process", PEERS, SIGNALS, 1),
     Scenario("journal's disk full", "process", PEERS, FULL, 2),
     Scenario("clock moved", "process", PEERS, CLOCK, 3),
     Episodes("dead letters replayed", "async", episodes.letters_replayed, 1),

@@ -40,6 +40,18 @@ class Answer:
     body: str = '{"error":"from the proxy"}'
     retry_after: str | None = None
     content_type: str = "application/json"
+    location: str | None = None
+    """Where a redirection leads."""
+    forward: bool = False
+    """Whether the replica gets the request all the same, and its own answer is kept back."""
+
+
+@dataclass(frozen=True)
+class Drip:
+    """The replica's answer, so many bytes at a time, with so many seconds between."""
+
+    count: int = 7
+    pause: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Hang:
     forward: bool = False
 
 
-Fault = Pass | CutBeforeRequest | CutAfterRequest | CutInAnswer | Answer | Hang
+Fault = Pass | CutBeforeRequest | CutAfterRequest | CutInAnswer | Answer | Drip | Hang
 
 Plan = Callable[[Message], Fault]
 """Chooses what happens to a request. Called in the proxy's thread, for one request at a time."""

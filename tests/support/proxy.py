@@ -126,10 +126,11 @@ class Proxy:
                     writer.close()
                     await writer.wait_closed()
                 return False
+            case faults.Drip():
+                await self._drip(fault, request, writer)
+                return False
             case faults.Answer():
-                writer.write(_own(fault))
-                await writer.drain()
-                return True
+                return await self._answer(fault, request, writer)
             case faults.Hang(forward):
                 if forward:
                     await self._forward(request)
@@ -149,6 +150,25 @@ class Proxy:
         writer.write(answer.encode(connection="keep-alive"))
         await writer.drain()
         return True
+
+    async def _answer(
+        self, fault: faults.Answer, request: wire.Message, writer: asyncio.StreamWriter
+    ) -> bool:
+        if fault.forward:
+            await self._forward(request)
+        writer.write(_own(fault))
+        await writer.drain()
+        return True
+
+    async def _drip(
+        self, fault: faults.Drip, request: wire.Message, writer: asyncio.StreamWriter
+    ) -> None:
+        answer = await self._forward(request)
+        content = b"" if answer is None else answer.encode()
+        for at in range(0, len(content), fault.count):
+            writer.write(content[at : at + fault.count])
+            await writer.drain()
+            await asyncio.sleep(fault.pause)
 
     async def _forward(self, request: wire.Message) -> wire.Message | None:
         """The replica's answer, or None when it gave none."""
@@ -172,5 +192,7 @@ def _own(answer: faults.Answer) -> bytes:
     headers = {"content-type": answer.content_type}
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
+    if answer.location is not None:
+        headers["location"] = answer.location
     message = wire.Message(f"HTTP/1.1 {answer.status} Scripted", headers, answer.body.encode())
     return message.encode()

@@ -3,16 +3,21 @@
 //! What is written to a file that was removed is as good as not written: no next process finds it.
 
 use std::{
+    fs::File,
     io,
     path::Path,
     time::{Duration, Instant},
 };
 
 use super::{Access, Disk};
-use crate::journal::{
-    lock::{Lock, identity},
-    private,
-    store::{Store, StoreError, remove_files},
+use crate::{
+    config::Durability,
+    journal::{
+        directory::sync_names,
+        lock::{Lock, identity},
+        private,
+        store::{Store, StoreError, remove_files},
+    },
 };
 
 /// How often it is looked. A look costs some microseconds.
@@ -72,6 +77,7 @@ impl Access<'_> {
     /// Takes the lock again, and puts what the open file holds where it belongs.
     fn mend(&mut self, path: &Path, missing: bool) -> Result<(), StoreError> {
         let other = || StoreError::Damaged("another process has taken it over".into());
+        let is_synced = self.disk.durability == Durability::Disk;
         if let Some(directory) = path.parent() {
             private::create_directory(directory)?;
         }
@@ -90,6 +96,11 @@ impl Access<'_> {
         };
         let new =
             remove_files(path).map_err(StoreError::from).and_then(|()| store.copy_to(path)).and_then(|()| {
+                if is_synced {
+                    // SQLite does not sync a copy. Before it is opened: closing a file drops SQLite's locks on it.
+                    File::open(path)?.sync_all()?;
+                    sync_names(path)?;
+                }
                 let mut new = Store::open(path, self.disk.durability)?;
                 new.match_bits(&self.disk.names)?;
                 Ok(new)

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Found, NOTHING_MORE, Result, Store, state_of};
+use super::{Found, NOTHING_MORE, Result, Store, state_of, sum_of};
 use crate::{
     journal::{cursor::Cursor, queue::Pending},
     sql::MAX_REPLICAS,
@@ -128,8 +128,12 @@ impl Store {
         let known = self.connection.execute(sql, params![bit, name, last as i64])?;
         self.connection.execute("DELETE FROM gone WHERE name = ?1", [name])?;
         if known == 0 {
-            self.connection.execute("INSERT INTO replicas VALUES (?1, ?2, 0, '', 0)", params![bit, name])?;
-            self.save_bit(bit, last, &state_of(&Cursor::default()))?;
+            let (position, state) = (last as i64, state_of(&Cursor::default()));
+            // In one step with its sum: a row without one is damaged.
+            self.connection.execute(
+                "INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![bit, name, position, state, sum_of(&[position], &state)],
+            )?;
         }
         Ok(())
     }
