@@ -15,6 +15,9 @@ use crate::shared::{LINGER, LINGER_LOOKS};
 /// How soon the thread looks again while something could not be done.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long the thread sleeps where nobody asks.
+const REST: Duration = Duration::from_secs(5);
+
 /// What a look for work came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -70,8 +73,9 @@ impl Writer {
                 } else if idle < LINGER_LOOKS {
                     thread::park_timeout(LINGER);
                 } else if seen.asleep.swap(true, Ordering::SeqCst) {
-                    // Nobody asked since the look: who asks takes the flag down and unparks.
-                    thread::park();
+                    // Nobody asked since the look: who asks takes the flag down and unparks. Now and then it looks by itself:
+                    // a process may have died.
+                    thread::park_timeout(REST);
                 }
             }
         })?;

@@ -29,6 +29,7 @@ mod _core {
         classification::{Classification, Statement, classify, split_statements},
         config::Replica,
         integrations::IntegrationStats,
+        live::close_all,
         replication::Replication,
         replicator::Replicator,
         shown::{escaped, quoted, without_values},
@@ -42,7 +43,6 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
         crate::panics::watch();
-        super::live::close_at_exit(module.py())?;
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

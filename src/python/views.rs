@@ -215,12 +215,25 @@ pub struct Stats {
     journal_problem: Option<String>,
     #[pyo3(get)]
     integrations: IntegrationStats,
+    #[pyo3(get)]
+    adopted_journals: usize,
+    #[pyo3(get)]
+    waiting_journals: usize,
+    #[pyo3(get)]
+    damaged_journals: usize,
+    #[pyo3(get)]
+    not_certain: Option<String>,
+    #[pyo3(get)]
+    refused: u64,
+    #[pyo3(get)]
+    lost: u64,
 }
 
 impl Stats {
-    pub fn new(live: &super::live::Live, integrations: IntegrationStats) -> Self {
+    pub fn new(live: &super::live::Live, integrations: IntegrationStats, lost: u64) -> Self {
         let shared = live.engine.shared();
-        let total = shared.sources().fold(Pending::default(), |sum, source| sum + source.journal.total());
+        let sources = shared.sources();
+        let total = sources.iter().fold(Pending::default(), |sum, source| sum + source.journal.total());
         Self {
             writes: live.engine.writes(),
             pending: total.writes,
@@ -234,6 +247,12 @@ impl Stats {
             unsaved: shared.own.journal.unsaved(),
             journal_problem: shared.journal_problem(),
             integrations,
+            adopted_journals: sources.len() - 1,
+            waiting_journals: shared.adoption.waiting(),
+            damaged_journals: shared.adoption.damaged(),
+            not_certain: shared.adoption.not_certain(),
+            refused: shared.refused.load(std::sync::atomic::Ordering::Relaxed),
+            lost,
         }
     }
 }

@@ -143,8 +143,13 @@ def new_origin(connection: sqlite3.Connection, through: int) -> str:
     return name
 
 
+_READ_CHARACTERS = 4_000_000
+"""How much is read at a time: a backlog of large rows must not fill the memory."""
+
+
 def pending(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) -> list[Entry]:
-    """The first `limit` transactions whose id is greater than `after`, in order.
+    """The first `limit` transactions whose id is greater than `after`, in order; fewer where they
+    are large, but at least one.
 
     Raises `sqlite3.Error`, and ValueError for a row that was not written by us.
     """
@@ -152,7 +157,15 @@ def pending(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) 
         "SELECT id, made, mark, statements FROM afterquery_outbox WHERE id > ? ORDER BY id LIMIT ?",
         (after, limit),
     )
-    return [Entry(number, made, mark, decode(text)) for number, made, mark, text in rows.fetchall()]
+    entries, size = [], 0
+    for number, made, mark, text in rows:
+        entries.append(Entry(number, made, mark, decode(text)))
+        size += len(text)
+        if size >= _READ_CHARACTERS:
+            break
+    # Else the statement would go on holding the transaction that it reads in.
+    rows.close()
+    return entries
 
 
 def delete_through(connection: sqlite3.Connection, last: int) -> int:
