@@ -150,12 +150,10 @@ class Follower:
                 if cursor.description is not None:
                     self.returning(cursor)
             except BaseException as error:
-                if _REFUSES_ROWS:
-                    cursor._end()  # it has run, and is counted only now
                 try:
-                    self._many_failed(many, ran, error)
+                    self._many_failed(many, ran, error, cursor)
                 except BaseException:  # a signal handler's
-                    self._many_failed(many, ran, error)
+                    self._many_failed(many, ran, error, cursor)
                     raise
                 raise
             finally:
@@ -163,7 +161,11 @@ class Follower:
                 self._running.remove(many)
             return ran[0]
 
-    def _many_failed(self, many: Many, ran: list[T], error: BaseException) -> None:
+    def _many_failed(
+        self, many: Many, ran: list[T], error: BaseException, cursor: Results
+    ) -> None:
+        if _REFUSES_ROWS:
+            cursor._end()  # it has run, and is counted only now
         rows = many.rows
         if not ran and rows.seen and rows.ran and not many.asked:
             left = _left(many.connection, many.sql, rows.changes, error)
