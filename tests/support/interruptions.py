@@ -85,8 +85,8 @@ def _looks(code: CodeType, before: int, at: int) -> bool:
     if not names[0].startswith(_LOOKS) or names[1].startswith("SETUP_"):
         return False
     if sys.version_info < (3, 11) and names[1] == "DUP_TOP":
-        # The first step of an `except` after a call that failed: Python 3.10 looks there, outside of
-        # whatever that `except` does. docs/integrations.md says what may be lost.
+        # The first step of an `except` after a call that failed: Python 3.10 looks there, before
+        # anything that `except` does. docs/integrations.md says what may be lost.
         return False
     # It looks as part of the first one: what handles an error of that one gets it.
     return _handler_of(code, before) == _handler_of(code, at)

@@ -161,9 +161,7 @@ class Follower:
                 self._running.remove(many)
             return ran[0]
 
-    def _many_failed(
-        self, many: Many, ran: list[T], error: BaseException, cursor: Results
-    ) -> None:
+    def _many_failed(self, many: Many, ran: list[T], error: BaseException, cursor: Results) -> None:
         if _REFUSES_ROWS:
             cursor._end()  # it has run, and is counted only now
         rows = many.rows
