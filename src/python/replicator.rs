@@ -362,6 +362,11 @@ impl Replicator {
         entry("replicas", || PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name)))
     }
 
+    /// Freezes what would differ on a replica: clocks, `random()`, and the counters that are given.
+    ///
+    /// Returns the text and the parameters to run in their place, and to give to `after_query`; the same objects
+    /// where there is nothing to freeze. `last_insert_rowid`, `changes` and `total_changes` are what the connection
+    /// would answer now. Raises `ConfigurationError` after `close()`.
     #[pyo3(signature = (sql, params=None, *, last_insert_rowid=None, changes=None, total_changes=None))]
     fn before_query<'py>(
         &self,
@@ -390,6 +395,13 @@ impl Replicator {
         })
     }
 
+    /// Hands over a statement that succeeded on the primary: its text, its parameters, and its result.
+    ///
+    /// Does no I/O and returns at once, unless `durability` asks for the file. Returns the handle of the write, or
+    /// None where nothing is to be replicated (`explain()` says why). `result` is the cursor, or the number of rows
+    /// that it changed: the replicas' numbers are compared with it. `many`: as `executemany`, with an iterable of
+    /// parameters. `rows` and `key`: the changed rows, as mappings, and the columns that name one: replicated in
+    /// place of the statement if it may differ.
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
     fn after_query(
         &self,
@@ -420,10 +432,12 @@ impl Replicator {
         )
     }
 
+    /// A transaction: what is handed over in its `with` block is one write, and dropped if the block raises.
     fn transaction(slf: Py<Self>) -> PyResult<Transaction> {
         entry("transaction", || Ok(Transaction::new(slf)))
     }
 
+    /// What would happen to each statement of a text, and why. Sends nothing.
     fn explain(&self, sql: &str) -> PyResult<Explanation> {
         entry("explain", || {
             let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
@@ -431,6 +445,7 @@ impl Replicator {
         })
     }
 
+    /// The counters and the condition of each replica at this moment.
     fn stats(slf: &Bound<'_, Self>) -> PyResult<Stats> {
         entry("stats", || {
             let (live, integrations) = (slf.get().live()?, IntegrationStats::of(slf)?);
@@ -440,6 +455,7 @@ impl Replicator {
         })
     }
 
+    /// The rejected writes that are kept, of all replicas and adopted journals, the oldest first.
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
         entry("dead_letters", || {
             let live = self.live()?;
@@ -448,6 +464,10 @@ impl Replicator {
         })
     }
 
+    /// Submits dead letters once more, in this order, each as a new write for the replica that rejected it.
+    ///
+    /// `letters`: one, several, or None for all. Returns the handles of the new writes. A letter that was replayed or
+    /// discarded meanwhile is passed over.
     #[pyo3(signature = (letters=None))]
     fn replay(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Replication>> {
         entry("replay", || {
@@ -457,6 +477,7 @@ impl Replicator {
         })
     }
 
+    /// Removes dead letters: one, several, or None for all. Returns how many there were.
     #[pyo3(signature = (letters=None))]
     fn discard(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         entry("discard", || {
@@ -465,6 +486,9 @@ impl Replicator {
         })
     }
 
+    /// Lets a replica that is halted, detached or diverged go on from what it has now.
+    ///
+    /// `replica` is its name. `skip`: give up the write that halted it. Raises `UnknownReplicaError`.
     #[pyo3(signature = (replica, *, skip=false))]
     fn resume(&self, py: Python<'_>, replica: &str, skip: bool) -> PyResult<()> {
         entry("resume", || {
@@ -473,7 +497,9 @@ impl Replicator {
         })
     }
 
-    /// Waits for the journal's file.
+    /// Waits until everything handed over so far is in the journal's file, as `durability` says.
+    ///
+    /// Returns whether it is; False without a journal.
     fn sync(&self, py: Python<'_>) -> PyResult<bool> {
         entry("sync", || {
             let live = self.live()?;
@@ -481,6 +507,9 @@ impl Replicator {
         })
     }
 
+    /// Waits until everything handed over before is settled on every replica, with the GIL released.
+    ///
+    /// `timeout` is in seconds; None waits without end. Returns whether it is.
     #[pyo3(signature = (timeout=None))]
     fn flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
         entry("flush", || {
@@ -495,6 +524,7 @@ impl Replicator {
         })
     }
 
+    /// `flush` for a coroutine.
     #[pyo3(signature = (timeout=None))]
     fn aflush<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aflush", || {
@@ -526,6 +556,10 @@ impl Replicator {
         })
     }
 
+    /// Ends delivery: waits up to `timeout` seconds (None: without end), then rejects what is left.
+    ///
+    /// With a journal, what is left stays in its file, and the next process delivers it. Returns whether all was
+    /// settled. Calling it again does no harm.
     #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         entry("close", || {
@@ -536,6 +570,7 @@ impl Replicator {
         })
     }
 
+    /// `close` for a coroutine.
     #[pyo3(signature = (timeout=5.0))]
     fn aclose<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aclose", || {

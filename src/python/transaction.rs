@@ -90,6 +90,7 @@ impl Transaction {
         })
     }
 
+    /// Gathers a statement, as `Replicator.after_query`; nothing is numbered or sent before the end.
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
     fn after_query(
         &self,
