@@ -24,8 +24,8 @@ pub struct Gone {
 
 impl Store {
     /// Reads how far each replica of the settings is. In this process's own file each has a bit from now on, and one that
-    /// has left the settings keeps its own for as long as no more than `max_gone` bytes are pending for it. In the file of
-    /// another a replica that it does not know needs nothing.
+    /// has left the settings keeps its own unless more than `max_gone` bytes are pending for it: only here, as nothing is
+    /// added while it is away. In the file of another a replica that it does not know needs nothing.
     pub fn match_replicas(&mut self, names: &[String], is_own: bool, max_gone: usize) -> Result<Found> {
         let settle = |store: &Self| store.settle_gone(names, is_own, max_gone);
         let gone = if is_own { self.grow(settle)? } else { settle(self)? };
@@ -87,22 +87,6 @@ impl Store {
             }
         }
         told.retain(|gone| gone.pending.writes > 0);
-        Ok(told)
-    }
-
-    /// Gives up what is pending for the replicas that left the settings and for which that is more than `max` bytes.
-    pub fn limit_gone(&self, max: usize) -> Result<Vec<Gone>> {
-        let mut told = Vec::new();
-        for (bit, name) in self.known_replicas()? {
-            if self.bits.contains(&Some(bit)) {
-                continue;
-            }
-            let pending = self.lag_of_bit(bit)?;
-            if pending.bytes > max {
-                self.grow(|store| store.dismiss(bit))?;
-                told.push(Gone { name, pending, given_up: true });
-            }
-        }
         Ok(told)
     }
 
