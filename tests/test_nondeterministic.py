@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -109,16 +110,21 @@ def test_warn_replicates_logs_once_and_counts_each(
 ) -> None:
     replicator = world.replicators["warn"]
     counted = replicator.stats().nondeterministic
-    texts = [f"UPDATE t SET x = random() WHERE id = {number} + 0" for number in (1, 2)]
+    # By their spelling: the log shows no values.
+    texts = [
+        "UPDATE t SET x = random() WHERE id = 1 + 0",
+        "UPDATE t SET x = random() WHERE 0 + id = 2",
+    ]
+    shown = [re.sub(r"\d", "?", text) for text in texts]
     with caplog.at_level(logging.WARNING, logger="afterquery"):
         for sql in texts * 3:
             fulfilled(replicator.after_query(sql, (), world.primary.run(sql)))
         until(lambda: len(caplog.records) >= 2, "both are logged")
         last = "UPDATE t SET x = random() WHERE id = 3"
         fulfilled(replicator.after_query(last))
-        until(lambda: last in caplog.records[-1].getMessage(), "the last one is logged")
+        until(lambda: "WHERE id = ?" in caplog.records[-1].getMessage(), "the last one is logged")
     messages = [record.getMessage() for record in caplog.records]
-    assert [sum(sql in message for message in messages) for sql in texts] == [1, 1]
+    assert [sum(sql in message for message in messages) for sql in shown] == [1, 1]
     assert all(WHY in message for message in messages)
     assert replicator.stats().nondeterministic == counted + 7
     rows = "SELECT typeof(x) FROM t WHERE id < 3"

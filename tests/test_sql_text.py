@@ -31,6 +31,7 @@ NO_SQL = {
 """Where such methods are called on headers, settings, URLs, … A file that reads SQL is not here."""
 
 ELSEWHERE = {
+    ("peer/reader.py", "split"),  # what the system says of a process
     ("lint/report.py", "lower"),  # the ending of a file's name
     ("lint/schema.py", "lower"),  # the same
     ("lint/schema.py", r"no such (function|collation sequence|module): (\w+)"),  # an error's text

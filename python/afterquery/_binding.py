@@ -105,6 +105,17 @@ def bound(parameters: Any) -> Any:
     return parameters
 
 
+def settled(values: Any) -> Any:
+    """Values that SQLite got once already, for the replicas: no adapter is asked for them again."""
+    if isinstance(values, dict):
+        return {name: _settled(value) for name, value in values.items()}
+    return tuple(_settled(value) for value in values)
+
+
+def _settled(value: Any) -> Any:
+    return value if type(value) in _plain.types() else Adapted(value)
+
+
 def _sequence(parameters: Any) -> tuple[Any, ...]:
     return tuple(_item(parameters, at) for at in range(len(parameters)))
 

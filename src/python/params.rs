@@ -68,7 +68,13 @@ impl<'a, 'py> PyParameters<'a, 'py> {
         };
         found.map_err(|error| {
             let missing = error.is_instance_of::<PyKeyError>(py) || error.is_instance_of::<PyIndexError>(py);
-            if missing { "it is not given".into() } else { format!("it cannot be read: {}", told(py, error)) }
+            match (missing, self, name) {
+                (true, Self::Mapping(_), None) => {
+                    "it is not given: it has no name, and params is a mapping".into()
+                }
+                (true, ..) => "it is not given".into(),
+                (false, ..) => format!("it cannot be read: {}", told(py, error)),
+            }
         })
     }
 }

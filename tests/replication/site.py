@@ -150,9 +150,11 @@ def look(file: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def proxied_peers(folder: Path, count: int) -> Iterator[tuple[list[PeerProcess], list[Proxy]]]:
+def proxied_peers(
+    folder: Path, count: int, *, like_starbasedb: bool = False
+) -> Iterator[tuple[list[PeerProcess], list[Proxy]]]:
     """Peers with the table `log`, each behind a proxy."""
-    with peers(folder, count) as processes, ExitStack() as stack:
+    with peers(folder, count, like_starbasedb=like_starbasedb) as processes, ExitStack() as stack:
         prepare(SCHEMA, *processes)
         yield processes, [stack.enter_context(Proxy(process.url)) for process in processes]
 

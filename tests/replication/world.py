@@ -183,12 +183,14 @@ def connect(*targets: ReplicaProcess | Replica | str, **settings: Any) -> Replic
 
 
 @contextmanager
-def peers(folder: Path, count: int) -> Iterator[list[PeerProcess]]:
+def peers(
+    folder: Path, count: int, *, like_starbasedb: bool = False
+) -> Iterator[list[PeerProcess]]:
     """Peers named `peer-0`, `peer-1`, …"""
     with ExitStack() as stack:
         started = []
         for number in range(count):
-            process = PeerProcess(folder / f"peer-{number}")
+            process = PeerProcess(folder / f"peer-{number}", like_starbasedb=like_starbasedb)
             process.name = f"peer-{number}"
             stack.enter_context(process)
             started.append(process)

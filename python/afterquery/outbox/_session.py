@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from afterquery._binding import settled
 from afterquery._core import Replica, Replicator
 from afterquery._errors import JournalError
 from afterquery.outbox import _record
@@ -171,7 +172,8 @@ def _foreign(delivery: Delivery, why: str) -> ForeignOutboxError:
 
 def _gather(transaction: Any, one: Statement) -> None:
     if one.error is None:
-        transaction.after_query(one.sql, one.params, one.changes, many=one.many)
+        params = tuple(settled(row) for row in one.params) if one.many else settled(one.params)
+        transaction.after_query(one.sql, params, one.changes, many=one.many)
     else:
         transaction.after_query(one.sql, _Unkept(one.error), many=True)
 
