@@ -13,7 +13,7 @@ from afterquery import AfterqueryError, NotSettledError, Replica, Replicator, _c
 from support.docs import ROOT
 
 # For afterquery.peer, and for what Python itself shows.
-PRIVATE = {"split_statements", "escaped", "quoted", "without_values"}
+PRIVATE = {"close_all", "split_statements", "escaped", "quoted", "without_values"}
 
 
 def test_public_names_are_sorted_and_there() -> None:
