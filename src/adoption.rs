@@ -22,10 +22,15 @@ use crate::{
 /// How often a living process looks for journals of dead ones. A look takes some microseconds for each file.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How often it looks in the tests, in seconds.
+const TEST_VARIABLE: &str = "AFTERQUERY_TEST_LOOK";
+
 /// What is known of the journals beside this process's own.
 #[derive(Debug)]
 pub struct Adoption {
     directory: Option<Directory>,
+    /// How long after one look comes the next.
+    pub(crate) interval: Duration,
     /// One look at a time.
     due: Mutex<Instant>,
     waiting: AtomicUsize,
@@ -45,9 +50,12 @@ struct Uncertain {
 impl Adoption {
     /// Where further journals are found.
     pub fn new(directory: Option<Directory>) -> Self {
+        let tested = std::env::var(TEST_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+        let interval = tested.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LOOK);
         Self {
             directory,
-            due: Mutex::new(Instant::now() + LOOK),
+            interval,
+            due: Mutex::new(Instant::now() + interval),
             waiting: AtomicUsize::new(0),
             damaged: AtomicUsize::new(0),
             uncertain: Mutex::default(),
@@ -140,7 +148,7 @@ impl Shared {
     pub fn adopt(&self) -> usize {
         let Some(directory) = &self.adoption.directory else { return 0 };
         let mut due = self.adoption.due.lock().unwrap_or_else(PoisonError::into_inner);
-        *due = Instant::now() + LOOK;
+        *due = Instant::now() + self.adoption.interval;
         let room = MAX_ADOPTED.saturating_sub(self.adopted().len());
         let mut found = match directory.adopt(room) {
             Ok(found) => found,

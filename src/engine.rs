@@ -401,14 +401,14 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
     if !shared.own.is_durable() {
         return Ok(None);
     }
-    let shared = Arc::clone(shared);
+    let (rest, shared) = (shared.adoption.interval, Arc::clone(shared));
     let work = move || {
         panics::caught("journal", || save(&shared)).unwrap_or_else(|panic| {
             shared.log(Level::Error, panic.to_string());
             Work::Failed
         })
     };
-    Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
+    Writer::start(rest, work).map(Some).map_err(|error| Error::Start(error.to_string()))
 }
 
 /// One look of that thread for work.

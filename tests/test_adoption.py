@@ -12,6 +12,8 @@ from afterquery import NotSettledError, Replicator
 from replication.site import Site, edit, write
 from replication.world import TIMEOUT, fulfilled, of, until
 
+pytestmark = pytest.mark.usefixtures("quick_look")
+
 KILLED = "replicator = connect(durability='process'); write(replicator, 'dead', {k}); die()"
 
 
@@ -75,7 +77,7 @@ def test_a_synced_replica_is_certain_again(site: Site) -> None:
 def test_many_dead_journals_take_few_descriptors(site: Site) -> None:
     """They are delivered some at a time; nothing that looks opens them all."""
     first = site.leave("dead", 1)
-    for number in range(150):
+    for number in range(70):
         # As if each were a process's own: the same file under another name and origin.
         copy = first.with_name(f"{number}.journal")
         shutil.copy(first, copy)
@@ -100,24 +102,24 @@ def test_many_dead_journals_take_few_descriptors(site: Site) -> None:
         pytest.skip("NOT TESTED: it counts descriptors in /proc")
     with site.program(code) as program:
         program.expect("adopted 64")
-        program.expect("waiting 87")
+        program.expect("waiting 7")
         program.expect("few True")
         site.up()
         program.expect("closed True")
-    assert site.written(0) == site.written(1) == [0] * 151
+    assert site.written(0) == site.written(1) == [0] * 71
     site.gone()
 
 
 def test_flush_waits_for_those_that_wait(site: Site) -> None:
     first = site.leave("dead", 1)
-    for number in range(70):
+    for number in range(65):
         copy = first.with_name(f"{number}.journal")
         shutil.copy(first, copy)
         edit(copy, f"UPDATE origin SET id = '{number}'")
     with site.connect() as replicator:
         assert replicator.stats().waiting_journals > 0
         assert replicator.flush(TIMEOUT)
-    assert site.written(0) == [0] * 71
+    assert site.written(0) == [0] * 66
     site.gone()
 
 

@@ -107,7 +107,7 @@ def test_what_is_pending_for_one_that_is_gone_is_bounded(site: Site) -> None:
 def test_an_origin_may_see_any_number_of_names(site: Site) -> None:
     (url, _) = (proxy.url for proxy in site.proxies)
     for first in range(0, 200, 50):
-        names = [Replica(url, name=f"pod-{number}") for number in range(first, first + 50)]
+        names = [Replica(f"{url}/{n}", name=f"pod-{n}") for n in range(first, first + 50)]
         _open(site, *names).close(0)
     with _open(site, Replica(url, name="pod-0")) as replicator:
         fulfilled(write(replicator, "a", 0))
@@ -119,7 +119,7 @@ def test_others_journals_of_many_names_are_no_burden(
     site.down()
     url = site.proxies[0].url
     for first in (0, 40):
-        names = [Replica(url, name=f"pod-{number}") for number in range(first, first + 40)]
+        names = [Replica(f"{url}/{n}", name=f"pod-{n}") for n in range(first, first + 40)]
         replicator = connect(*names, journal=site.journal, durability="process")
         write(replicator, "a", first)
         replicator.close(0)

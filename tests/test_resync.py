@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
-from afterquery import JournalError, Replicator
-from replication.site import Site, look, write
-from replication.world import TIMEOUT, fulfilled, of, prepare, settled, until
+from afterquery import JournalError, Replica, Replication, Replicator
+from replication.site import SCHEMA, Site, look, write
+from replication.world import TIMEOUT, connect, fulfilled, of, prepare, settled, until
 from support import faults
 from support.mounts import small_disk
+from support.peer import PeerProcess
+from support.proxy import Proxy
 from support.wire import Message
 
 NAME = "peer-0"
@@ -129,6 +133,69 @@ def test_a_write_that_never_gets_through_is_skipped(site: Site, on_reject: str) 
         site.proxies[0].set(faults.Pass())
         fulfilled(replicator.replay()[0])
     assert site.written(0) == [0, 2, 3, 4, 1]
+
+
+def _value(replicator: Replicator) -> Replication:
+    """One value that is sent ahead where a text is too long."""
+    return write(replicator, "a" * 250_000 + "poison", 1)
+
+
+def _statements(replicator: Replicator) -> Replication:
+    """More statements than one text takes; what is shorter stands for them."""
+    return _many(replicator)
+
+
+def _parts(replicator: Replicator) -> Replication:
+    """The same in parts: where the schema changes, nothing may stand for them."""
+    return _many(replicator, "CREATE TABLE IF NOT EXISTS more (a)")
+
+
+def _many(replicator: Replicator, *before: str) -> Replication:
+    with replicator.transaction() as transaction:
+        for sql in before:
+            transaction.after_query(sql)
+        for k in range(1, 13):
+            who = "poison" * 4_000 if k == 9 else "a" * 20_000
+            transaction.after_query("INSERT INTO log (who, k) VALUES (?, ?)", (who, k), 1)
+            transaction.after_query("UPDATE log SET who = who || 'b' WHERE k = ?", (k,), 1)
+    assert transaction.replication is not None
+    return transaction.replication
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize(("shape", "rows"), [(_value, 1), (_statements, 12), (_parts, 12)])
+def test_a_write_too_long_for_one_text_is_skipped(
+    narrow: bool,
+    shape: Callable[[Replicator], Replication],
+    rows: int,
+    site: Site,
+    tmp_path: Path,
+) -> None:
+    """What of it was applied before stays, and its letter holds the rest."""
+    with ExitStack() as stack:
+        peer = site.peers[0]
+        if narrow:
+            peer = stack.enter_context(PeerProcess(tmp_path / "narrow", like_starbasedb=True))
+            prepare(SCHEMA, peer)
+        proxy = stack.enter_context(Proxy(peer.url))
+        replica = Replica(proxy.url, name=NAME)
+        settings = {"journal": site.journal, "durability": "process", "ddl": True}
+        replicator = stack.enter_context(connect(replica, **settings))
+        fulfilled(write(replicator, "a", 0))
+        proxy.plan = _refuses(b"poison")
+        stuck = shape(replicator)
+        behind = write(replicator, "a", rows + 1)
+        _stopped(replicator, "retrying")
+        replicator.resume(NAME, skip=True)
+        outcome = settled(stuck)[NAME]
+        assert outcome.status == "rejected"
+        assert ("stay applied" in str(outcome.reason)) == (shape is _parts)
+        fulfilled(behind)
+        proxy.set(faults.Pass())
+        fulfilled(replicator.replay()[0])
+        found = peer.client().rows("SELECT k, count(*), max(length(who)) FROM log GROUP BY k")
+        assert [(k, count) for k, count, _ in found] == [(k, 1) for k in range(rows + 2)]
+        assert replicator.dead_letters() == []
 
 
 def test_a_replica_that_is_down_loses_nothing_by_skip(site: Site) -> None:

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Journal, Limits,
     cursor::Cursor,
-    disk::Disk,
+    disk::{Disk, Kind},
     lock::{Lock, is_open_elsewhere},
     private,
     store::{BESIDE, Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
@@ -374,7 +374,10 @@ impl Directory {
     }
 
     fn source(&self, path: PathBuf, origin: String, store: Store, lock: Lock, found: Found) -> Source {
-        let disk = Disk::new(path, self.settings.durability, Arc::clone(&self.names), &found, store, lock);
+        // What others left does not grow.
+        let max_gone = if origin == self.own { self.settings.max_bytes } else { usize::MAX };
+        let kind = Kind { durability: self.settings.durability, names: Arc::clone(&self.names), max_gone };
+        let disk = Disk::new(path, kind, &found, store, lock);
         if origin == self.own {
             disk.enter();
         } else {
@@ -393,7 +396,7 @@ pub fn tell_gone(path: &Path, gone: &Gone) -> (Level, String) {
     let holds =
         format!("the journal {path} holds {count} writes for {name:?}, which is not among the replicas");
     if gone.given_up {
-        let why = "there are more than max_journal_bytes of them, or more than 64 replicas";
+        let why = "with what came after them they take more than max_journal_bytes, or there are more than 64 replicas";
         return (Level::Error, format!("{holds}; they are given up: {why}. It has to be synced anew"));
     }
     let advice = format!("a replica that moved is known by its name: Replica(url, name={name:?})");

@@ -18,6 +18,7 @@ use super::{
     GROUP,
     cursor::Cursor,
     damage,
+    directory::tell_gone,
     group::{Group, Wait},
     letter::{DeadLetter, LetterKey},
     lock::{Lock, identity},
@@ -42,6 +43,17 @@ const PAGES: i64 = 1_000;
 /// How many bytes a replica lacks that does not keep up: half of what one request takes.
 const FULL: usize = 50_000;
 
+/// How a file is used.
+#[derive(Debug)]
+pub struct Kind {
+    /// When a write counts as handed over.
+    pub durability: Durability,
+    /// The replicas' names, to open it again.
+    pub names: Arc<[String]>,
+    /// How many bytes it may hold for a replica that left the settings.
+    pub max_gone: usize,
+}
+
 /// The file of one origin, owned by this process.
 #[derive(Debug)]
 pub struct Disk {
@@ -59,6 +71,8 @@ pub struct Disk {
     named: bool,
     /// The replicas' names, to open it again.
     names: Arc<[String]>,
+    /// How many bytes it may hold for a replica that left the settings.
+    max_gone: usize,
     /// How many use the open store: this process for its own, and each task that delivers it.
     users: AtomicUsize,
     /// Whether there may be rejected writes in it.
@@ -110,14 +124,8 @@ struct Access<'a> {
 
 impl Disk {
     /// The file at `path`, of which it is known what was `found` in it.
-    pub fn new(
-        path: PathBuf,
-        durability: Durability,
-        names: Arc<[String]>,
-        found: &Found,
-        store: Store,
-        lock: Lock,
-    ) -> Self {
+    pub fn new(path: PathBuf, kind: Kind, found: &Found, store: Store, lock: Lock) -> Self {
+        let Kind { durability, names, max_gone } = kind;
         Self {
             named: store.is_named(),
             users: AtomicUsize::new(0),
@@ -135,6 +143,7 @@ impl Disk {
             room: AtomicBool::new(true),
             group: Group::default(),
             names,
+            max_gone,
             failure: Mutex::default(),
         }
     }
@@ -383,6 +392,17 @@ impl Disk {
         };
         if full || !self.check(result) {
             return full;
+        }
+        match access.with(|store| store.limit_gone(self.max_gone)) {
+            Ok(gone) if !gone.is_empty() => {
+                let told = gone.iter().map(|gone| tell_gone(&self.path, gone).1);
+                self.failure().told.extend(told);
+                // What was held for them goes.
+                self.collected.store(0, Ordering::Relaxed);
+                return true;
+            }
+            // It is tried again with the next group.
+            _ => {}
         }
         let shrunk = access.with(|store| store.shrink(PAGES));
         let room = shrunk.or_else(|_| access.with(|store| store.shrink(FEW_PAGES))).unwrap_or(false);

@@ -15,9 +15,6 @@ use crate::shared::{LINGER, LINGER_LOOKS};
 /// How soon the thread looks again while something could not be done.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long the thread sleeps where nobody asks.
-const REST: Duration = Duration::from_secs(5);
-
 /// What a look for work came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -55,8 +52,8 @@ pub struct State {
 
 impl Writer {
     /// Starts it. Each time it is woken it calls `work`, and then lingers: it looks for more by itself for a while,
-    /// because waking it costs the caller more than everything else.
-    pub fn start(work: impl Fn() -> Work + Send + 'static) -> io::Result<Self> {
+    /// because waking it costs the caller more than everything else. Where nobody asks it sleeps for `rest`.
+    pub fn start(rest: Duration, work: impl Fn() -> Work + Send + 'static) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let seen = Arc::clone(&state);
         let thread = thread::Builder::new().name("afterquery-journal".into()).spawn(move || {
@@ -75,7 +72,7 @@ impl Writer {
                 } else if seen.asleep.swap(true, Ordering::SeqCst) {
                     // Nobody asked since the look: who asks takes the flag down and unparks. Now and then it looks by itself:
                     // a process may have died.
-                    thread::park_timeout(REST);
+                    thread::park_timeout(rest);
                 }
             }
         })?;

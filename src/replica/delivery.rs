@@ -595,7 +595,7 @@ fn foreign_row() -> Reason {
     Reason::new(
         ReasonCode::Diverged,
         "the replica's watermark was moved by someone else: another process writes as this origin, or the replica was \
-         restored from a backup or not among the settings for a while; sync it anew, then resume it",
+         restored from a backup, or not among the settings for a while, or is among them twice; sync it anew, then resume it",
     )
 }
 

@@ -40,6 +40,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is the same address.
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+
     /// Checks an address and a token.
     pub fn new(base: &str, token: Option<&str>) -> Result<Self, Error> {
         let shown = redact(base);

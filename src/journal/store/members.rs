@@ -8,6 +8,9 @@ use crate::{
     sql::MAX_REPLICAS,
 };
 
+/// The bytes of a page.
+const PAGE: usize = 4_096;
+
 /// How many replicas that left the settings are remembered: beyond this the oldest comes back as one that is not known.
 const MAX_GONE: i64 = 1_000;
 
@@ -24,7 +27,7 @@ pub struct Gone {
 
 impl Store {
     /// Reads how far each replica of the settings is. In this process's own file each has a bit from now on, and one that
-    /// has left the settings keeps its own for as long as no more than `max_gone` bytes are pending for it. In the file of
+    /// has left the settings keeps its own unless the file holds more than `max_gone` bytes for its sake. In the file of
     /// another a replica that it does not know needs nothing.
     pub fn match_replicas(&mut self, names: &[String], is_own: bool, max_gone: usize) -> Result<Found> {
         let settle = |store: &Self| store.settle_gone(names, is_own, max_gone);
@@ -61,7 +64,7 @@ impl Store {
         let mut kept = Vec::new();
         for (bit, name) in gone {
             let pending = self.lag_of_bit(bit)?;
-            let given_up = is_own && pending.bytes > max_gone;
+            let given_up = is_own && self.held_for_bit(bit)? > max_gone;
             if is_own && (given_up || pending.writes == 0) {
                 self.dismiss(bit)?;
             } else {
@@ -90,20 +93,29 @@ impl Store {
         Ok(told)
     }
 
-    /// Gives up what is pending for the replicas that left the settings and for which that is more than `max` bytes.
+    /// Gives up the replicas that left the settings and for each of which the file holds more than `max` bytes: only what all
+    /// are past is removed, so that a gap is always damage.
     pub fn limit_gone(&self, max: usize) -> Result<Vec<Gone>> {
         let mut told = Vec::new();
+        let pages: i64 =
+            self.connection.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
+        if (pages as usize).saturating_mul(PAGE) <= max {
+            return Ok(told);
+        }
         for (bit, name) in self.known_replicas()? {
-            if self.bits.contains(&Some(bit)) {
-                continue;
-            }
-            let pending = self.lag_of_bit(bit)?;
-            if pending.bytes > max {
+            if !self.bits.contains(&Some(bit)) && self.held_for_bit(bit)? > max {
+                let pending = self.lag_of_bit(bit)?;
                 self.grow(|store| store.dismiss(bit))?;
                 told.push(Gone { name, pending, given_up: true });
             }
         }
         Ok(told)
+    }
+
+    /// How many bytes of writes come after what a replica has, for whichever replica they are.
+    fn held_for_bit(&self, bit: u8) -> Result<usize> {
+        let sql = "SELECT coalesce(sum(bytes), 0) FROM writes WHERE seq > (SELECT position FROM replicas WHERE bit = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([bit], |row| row.get::<_, i64>(0))? as usize)
     }
 
     /// Takes a replica's bit, and remembers how far it was. It gets what is written from now on only if it comes back before
