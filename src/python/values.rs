@@ -221,11 +221,15 @@ struct Sqlite3 {
 impl Sqlite3 {
     fn get(py: Python<'_>) -> PyResult<&Self> {
         static FOUND: PyOnceLock<Sqlite3> = PyOnceLock::new();
-        FOUND.get_or_try_init(py, || {
-            let module = py.import("sqlite3")?;
-            let protocol = module.getattr("PrepareProtocol")?.unbind();
-            let adapters = module.getattr("adapters")?.cast_into::<PyDict>()?.unbind();
-            Ok(Self { module: module.unbind(), protocol, adapters })
-        })
+        if let Some(found) = FOUND.get(py) {
+            return Ok(found);
+        }
+        // Not within the lock: the import runs Python code, and a process that another thread forks meanwhile would
+        // wait for the lock for ever.
+        let module = py.import("sqlite3")?;
+        let protocol = module.getattr("PrepareProtocol")?.unbind();
+        let adapters = module.getattr("adapters")?.cast_into::<PyDict>()?.unbind();
+        let found = Self { module: module.unbind(), protocol, adapters };
+        FOUND.get_or_try_init(py, || Ok(found))
     }
 }
