@@ -207,6 +207,12 @@ def test_children_of_children_and_many_at_once(processes: list[PeerProcess]) -> 
         assert _written(process, "parent") == [0, 1]
 
 
+def test_nothing_is_left_to_import_when_the_first_write_comes() -> None:
+    """A child that is forked while a thread imports waits for that import for ever."""
+    code = "import sys, afterquery; sys.exit('sqlite3' not in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_fork_while_other_threads_write(processes: list[PeerProcess]) -> None:
     """Whatever lock another thread held at that moment, the child must not wait for it."""
     _run(

@@ -40,6 +40,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
         crate::panics::watch();
+        super::values::prepare(module.py());
         super::live::close_at_exit(module.py())?;
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;

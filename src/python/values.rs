@@ -211,6 +211,12 @@ fn look_at(adapters: &Bound<'_, PyDict>) -> PyResult<Seen> {
     Ok(found)
 }
 
+/// Imports `sqlite3` now. By the first write there may be threads: a process that one of them forks while another imports
+/// waits for that import for ever. Without the module there are no adapters either, and what needs one says so.
+pub fn prepare(py: Python<'_>) {
+    let _ = Sqlite3::get(py);
+}
+
 /// What is needed of the module `sqlite3`.
 struct Sqlite3 {
     module: Py<PyModule>,
@@ -221,15 +227,11 @@ struct Sqlite3 {
 impl Sqlite3 {
     fn get(py: Python<'_>) -> PyResult<&Self> {
         static FOUND: PyOnceLock<Sqlite3> = PyOnceLock::new();
-        if let Some(found) = FOUND.get(py) {
-            return Ok(found);
-        }
-        // Not within the lock: the import runs Python code, and a process that another thread forks meanwhile would
-        // wait for the lock for ever.
-        let module = py.import("sqlite3")?;
-        let protocol = module.getattr("PrepareProtocol")?.unbind();
-        let adapters = module.getattr("adapters")?.cast_into::<PyDict>()?.unbind();
-        let found = Self { module: module.unbind(), protocol, adapters };
-        FOUND.get_or_try_init(py, || Ok(found))
+        FOUND.get_or_try_init(py, || {
+            let module = py.import("sqlite3")?;
+            let protocol = module.getattr("PrepareProtocol")?.unbind();
+            let adapters = module.getattr("adapters")?.cast_into::<PyDict>()?.unbind();
+            Ok(Self { module: module.unbind(), protocol, adapters })
+        })
     }
 }
