@@ -7,7 +7,6 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from afterquery._errors import ConfigurationError
 from afterquery.peer import Peer
 from support.asgi import Message, ask, call
+from support.peer import locked
 from support.process import ADMIN_TOKEN, CLIENT_TOKEN
 
 ONE = b'{"sql": "SELECT 1 AS a"}'
@@ -215,16 +215,6 @@ def test_a_write_that_has_begun_is_applied_although_it_is_cancelled(peer: Peer) 
     asyncio.run(cancelled())
     peer.close()
     assert ask(peer, query("SELECT count(*) AS n FROM t")).result == [{"n": 1}]
-
-
-def locked(db: Path) -> bool:
-    """Whether somebody is writing."""
-    with closing(sqlite3.connect(db, timeout=0, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return True
-        return False
 
 
 def test_tokens_are_shown_nowhere(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:

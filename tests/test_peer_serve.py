@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from afterquery._errors import ConfigurationError
 from afterquery.peer import serve as served
 from afterquery.peer.serve import serve
 from support.client import Client
-from support.peer import PeerProcess
+from support.peer import PeerProcess, locked
 from support.process import ADMIN_TOKEN, CLIENT_TOKEN
 from support.until import until
 
@@ -52,16 +50,6 @@ def test_it_finishes_what_is_under_way(tmp_path: Path) -> None:
     assert peer.stop() == 0
     writer.join()
     assert statuses == [200]
-
-
-def locked(db: Path) -> bool:
-    """Whether somebody is writing."""
-    with closing(sqlite3.connect(db, timeout=0, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return True
-        return False
 
 
 def test_sigint_ends_it_too(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from support.process import ADMIN_TOKEN, CLIENT_TOKEN, ReplicaProcess
@@ -41,3 +43,13 @@ class PeerProcess(ReplicaProcess):
 
     def port_of(self, line: str) -> int | None:
         return int(line[len(_READY) :]) if line.startswith(_READY) else None
+
+
+def locked(db: Path) -> bool:
+    """Whether somebody is writing to the database."""
+    with closing(sqlite3.connect(db, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        return False
