@@ -24,7 +24,7 @@ use crate::{
     reason::Reason,
     replica::{Activity, Command, Status, Task},
     shared::{EventSink, Level, Shared},
-    sql::{Plan, PlanCache, Rules, Skip, without_values},
+    sql::{Plan, PlanCache, Rules, SHOWN_BYTES, Skip, shown},
     wire::Client,
     write::{Body, Draft, Write},
 };
@@ -186,11 +186,7 @@ impl Engine {
 
     /// A text for a log line: its beginning, on one line, without its values unless the user wants to see them.
     pub fn shown(&self, sql: &str) -> String {
-        const SHOWN: usize = 120;
-        if self.shared.config.log_values {
-            return one_line(sql, SHOWN);
-        }
-        one_line(&without_values(sql, SHOWN), SHOWN)
+        if self.shared.config.log_values { one_line(sql, SHOWN_BYTES) } else { shown(sql) }
     }
 
     /// The statements so far that may do something else on a replica.

@@ -5,11 +5,8 @@ use pyo3::prelude::*;
 use super::border::entry;
 use crate::{
     quoted::{MAX_LOG_BYTES, escaped as escape, one_line},
-    sql::without_values as strip,
+    sql::shown,
 };
-
-/// How much of a text is shown, in bytes.
-const SHOWN: usize = 120;
 
 /// A text on one bounded line, with nothing in it that acts on a terminal.
 #[pyfunction]
@@ -26,5 +23,5 @@ pub fn escaped(text: &str) -> PyResult<String> {
 /// The beginning of a SQL text on one line, with `?` for each value in it.
 #[pyfunction]
 pub fn without_values(sql: &str) -> PyResult<String> {
-    entry("without_values", || Ok(one_line(&strip(sql, SHOWN), SHOWN)))
+    entry("without_values", || Ok(shown(sql)))
 }

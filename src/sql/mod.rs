@@ -46,4 +46,4 @@ pub use template::{
     Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE, new_id, push_reference,
     reference_at, references,
 };
-pub use values::{hide_values, without_values};
+pub use values::{SHOWN_BYTES, hide_values, shown};

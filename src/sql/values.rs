@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::token::{Lexer, Token, TokenKind};
+use crate::quoted::one_line;
 
 /// What stands where a value was.
 const HIDDEN: &str = "?";
@@ -13,8 +14,16 @@ const SHORT: usize = 3;
 /// By how many bytes of its beginning a value is found that was cut in what quotes it.
 const HEAD: usize = 24;
 
+/// How much of a text is shown, in bytes.
+pub const SHOWN_BYTES: usize = 120;
+
+/// A text as a log shows it: its beginning, on one line, without its values.
+pub fn shown(sql: &str) -> String {
+    one_line(&without_values(sql, SHOWN_BYTES), SHOWN_BYTES)
+}
+
 /// The beginning of `sql`, up to about `max` bytes, with `?` for each value and without comments.
-pub fn without_values(sql: &str, max: usize) -> String {
+fn without_values(sql: &str, max: usize) -> String {
     let mut shown = String::new();
     let mut end = 0;
     for (token, is_value) in Values::new(sql) {
