@@ -203,6 +203,7 @@ class Writer:
         try:
             connection.execute("PRAGMA busy_timeout = 200")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.execute(f"PRAGMA busy_timeout = {int(connect.BUSY_SECONDS * 1_000)}")
         except sqlite3.Error:
             _log.exception("the log could not begin anew")
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(connect.BUSY_SECONDS * 1_000)}")
