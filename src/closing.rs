@@ -1,8 +1,13 @@
 //! How a replicator ends: within a deadline, with nothing given up in silence.
 
 use std::{
-    sync::PoisonError,
+    sync::{PoisonError, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::Runtime,
+    task::{AbortHandle, JoinHandle},
 };
 
 use crate::{
@@ -14,6 +19,9 @@ use crate::{
 
 /// How long the tasks may take, all together, to leave their replicas tidy after everything is settled.
 const FINISH: Duration = Duration::from_secs(1);
+
+/// How long a task may take from seeing that the delivery runs to its next wait.
+const GRACE: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Ends the delivery: what is settled by `deadline` is. The rest stays in the journal's file; without one it is
@@ -28,11 +36,11 @@ impl Engine {
         let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return flushed;
         };
-        for commands in &self.commands {
-            let _ = commands.send(Command::Finish);
+        for replica in 0..self.shared.status.len() as u8 {
+            self.shared.command(replica, Command::Finish);
         }
         let Running { runtime, tasks } = running;
-        let aborts: Vec<_> = tasks.iter().map(|task| task.abort_handle()).collect();
+        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
         let (sender, ended) = std::sync::mpsc::channel::<()>();
         runtime.spawn(async move {
             for task in tasks {
@@ -41,21 +49,31 @@ impl Engine {
             drop(sender);
         });
         // Not by the runtime's clock: a replica that floods its thread would stop that, too.
-        if ended.recv_timeout(FINISH) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            aborts.iter().for_each(tokio::task::AbortHandle::abort);
-        }
-        runtime.shutdown_background();
+        let is_late = ended.recv_timeout(FINISH) == Err(RecvTimeoutError::Timeout);
+        self.stop(runtime, if is_late { &aborts } else { &[] });
         self.leave_rest();
         flushed
     }
 
+    /// Stops tasks that are late, and the runtime. One of them may wait for the disk: when it goes on it finds the runtime's
+    /// clock gone, and would panic.
+    fn stop(&self, runtime: Runtime, late: &[AbortHandle]) {
+        self.shared.end();
+        late.iter().for_each(AbortHandle::abort);
+        if !late.is_empty() {
+            // Whoever did not see the end has got past it by then.
+            std::thread::sleep(GRACE);
+        }
+        runtime.shutdown_background();
+    }
+
     /// Gives up what is not settled, or leaves it to the next process.
     fn leave_rest(&self) {
+        // From here on nothing is accepted. Until now a file took what threads wrote that do not know of the end.
+        self.shared.own.journal.close();
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             writer.end();
         }
-        // From here on nothing is accepted. Until now a file took what threads wrote that do not know of the end.
-        self.shared.own.journal.close();
         self.shared.own.journal.save_again();
         let lost = self.shared.own.journal.unsaved();
         for replica in 0..self.shared.status.len() as u8 {
@@ -64,7 +82,7 @@ impl Engine {
         for source in self.shared.sources() {
             source.journal.abandon();
             if let Some(disk) = source.journal.disk() {
-                disk.end();
+                disk.end(lost == 0);
             }
         }
         self.shared.tell_news();
@@ -103,7 +121,8 @@ impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // Dropping a runtime waits for its tasks, and may be done on any thread.
-            running.runtime.shutdown_background();
+            let tasks: Vec<_> = running.tasks.iter().map(JoinHandle::abort_handle).collect();
+            self.stop(running.runtime, &tasks);
             self.leave_rest();
         }
     }

@@ -146,6 +146,13 @@ impl Config {
                     "two replicas have this name; give each its own name=",
                 );
             }
+            if self.replicas[..i].iter().any(|other| other.endpoint.is_at(&replica.endpoint)) {
+                return invalid(
+                    "replicas",
+                    replica.name.clone(),
+                    "two replicas have this address; each write goes to a replica once",
+                );
+            }
         }
         for (option, value) in [
             ("connect_timeout", self.connect_timeout),

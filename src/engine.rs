@@ -9,10 +9,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use tokio::{runtime::Runtime, sync::mpsc::UnboundedSender, task::JoinHandle};
+use tokio::{runtime::Runtime, task::JoinHandle};
 
 use crate::{
     config::{Config, Durability},
@@ -22,9 +22,9 @@ use crate::{
     panics,
     quoted::one_line,
     reason::Reason,
-    replica::{Activity, Command, Status, Task},
+    replica::{Activity, Command, Resuming, Status, Task},
     shared::{EventSink, Level, Shared},
-    sql::{Plan, PlanCache, Rules, SHOWN_BYTES, Skip, shown},
+    sql::{Plan, PlanCache, ReplicaSet, Rules, SHOWN_BYTES, Skip, shown},
     wire::Client,
     write::{Body, Draft, Write},
 };
@@ -32,6 +32,12 @@ use crate::{
 /// Threads that deliver. One: building a text takes it a tenth of a millisecond, and each further thread would have to be
 /// woken for what another one got.
 const DELIVERY_THREADS: usize = 1;
+
+/// How many writes may wait for the file with `durability="async"` before a caller waits too: some 100 ms of a disk's work.
+const MAX_UNSAVED: u64 = 20_000;
+
+/// How soon `flush` looks again whether journals of dead processes still wait.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// For how many texts the user is told that they may differ on a replica. Beyond this there is nothing new to learn
 /// from the log; the counter goes on.
@@ -46,7 +52,6 @@ pub struct Engine {
     writes: AtomicU64,
     nondeterministic: AtomicU64,
     warned: Mutex<HashSet<u64>>,
-    pub(crate) commands: Vec<UnboundedSender<Command>>,
     pub(crate) writer: Mutex<Option<Writer>>,
     /// Held while dead letters are replayed or discarded: each at most once.
     pub(crate) replaying: Mutex<()>,
@@ -90,9 +95,11 @@ impl Engine {
             )?;
             let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
             let task = Task::new(replica as u8, Arc::clone(&shared), client, receiver, fastrand::u64(..));
-            tasks.push(runtime.spawn(task.run()));
+            tasks.push(task);
             commands.push(sender);
         }
+        shared.set_commands(commands);
+        let tasks = tasks.into_iter().map(|task| runtime.spawn(task.run())).collect();
         let writer = start_writer(&shared)?;
         shared.set_writer(writer.as_ref().map(Writer::bell));
         let running = Mutex::new(Some(Running { runtime, tasks }));
@@ -105,7 +112,6 @@ impl Engine {
             writes: AtomicU64::new(0),
             nondeterministic: AtomicU64::new(0),
             warned: Mutex::default(),
-            commands,
             writer: Mutex::new(writer),
             replaying: Mutex::new(()),
             running,
@@ -204,10 +210,19 @@ impl Engine {
         self.shared.own.journal.disk().is_some_and(|disk| disk.durability() != Durability::Async)
     }
 
+    /// Whether [`Self::submit`] may wait for the disk now.
+    pub fn waits(&self) -> bool {
+        self.blocks() || self.shared.own.journal.unsaved_about() >= MAX_UNSAVED
+    }
+
     /// Hands a write over to the delivery, and to the disk as `durability` says. Does not fail.
     pub fn submit(&self, draft: Draft) -> Arc<Write> {
         let appended = self.shared.own.journal.append(draft);
         let write = self.submitted(appended);
+        if self.is_crowded(&write) {
+            // Faster than the disk: memory must not grow without end, and no replica is to be given up for it.
+            self.shared.own.journal.save_through(write.seq - MAX_UNSAVED / 2);
+        }
         if self.blocks() {
             self.shared.own.journal.save_through(write.seq);
             if !self.shared.own.journal.is_saved(write.seq) {
@@ -221,6 +236,11 @@ impl Engine {
         write
     }
 
+    /// Whether so many writes are not in the file yet that who hands over waits for the disk.
+    pub fn is_crowded(&self, write: &Write) -> bool {
+        self.shared.own.journal.disk().is_some_and(|disk| write.seq > disk.saved() + MAX_UNSAVED)
+    }
+
     /// Counts a write that was appended, and detaches what it does not fit for.
     pub(crate) fn submitted(&self, appended: Appended) -> Arc<Write> {
         let Appended { write, absent, full } = appended;
@@ -228,11 +248,26 @@ impl Engine {
         for replica in replicas_in(absent) {
             Status::count(&self.shared.status[replica].rejected, 1);
         }
-        for replica in replicas_in(full) {
-            // The task is gone only when the engine is closed, and then nothing is pending.
-            let _ = self.commands[replica].send(Command::Detach);
+        if absent != 0 && self.shared.own.journal.is_closed() {
+            self.tell_refused();
         }
+        self.detach(full);
         write
+    }
+
+    fn tell_refused(&self) {
+        if self.shared.refused.fetch_add(1, Ordering::Relaxed) == 0 {
+            let message = "a write was handed over after close(): it is rejected, and no replica gets it (said once; \
+                           stats().refused counts them). Close the replicator after all that write";
+            self.shared.log(Level::Error, message.into());
+        }
+    }
+
+    /// Has replicas detached that are too far behind.
+    pub(crate) fn detach(&self, full: ReplicaSet) {
+        for replica in replicas_in(full) {
+            self.shared.command(replica as u8, Command::Detach);
+        }
     }
 
     /// Hands over write number `seq` of an origin whose numbers are given by somebody else, in order. `None` when it was
@@ -261,7 +296,7 @@ impl Engine {
         let Some(disk) = self.shared.own.journal.disk() else { return true };
         let saved = self.shared.own.journal.save_all();
         self.shared.wake();
-        saved && disk.is_open()
+        saved && disk.is_open() && disk.is_in_place()
     }
 
     /// The index of the replica with this name.
@@ -273,14 +308,34 @@ impl Engine {
         })
     }
 
-    /// Tells a stopped replica to go on. With `skip`, a halted one gives its rejected write up.
+    /// Tells a stopped replica to go on. With `skip`, one that halted gives its rejected write up, and so does one that
+    /// retries, once that write has failed again by itself. Asked again before it is done, it does nothing more; a replica
+    /// that runs goes on as it does. It waits for the disk.
     pub fn resume(&self, name: &str, skip: bool) -> Result<(), Error> {
-        let replica = self.replica(name)?;
-        let activity = self.shared.status[replica].condition().activity;
-        // Here and not in the task: a write made after this call belongs to the replica again.
-        let copied = matches!(activity, Activity::Detached | Activity::Diverged)
-            .then(|| self.shared.own.journal.attach(replica as u8));
-        let _ = self.commands[replica].send(Command::Resume { skip, copied });
+        let index = self.replica(name)?;
+        let (replica, status) = (index as u8, &self.shared.status[index]);
+        let is_stopped = |activity| matches!(activity, Activity::Detached | Activity::Diverged);
+        if is_stopped(status.condition().activity) {
+            self.shared.give_up_waiting(replica)?;
+        }
+        let asked = status.update(|condition| {
+            if condition.resuming.is_some() {
+                return false;
+            }
+            condition.resuming = match condition.activity {
+                // Here and not in the task: a write made after this call belongs to the replica again.
+                activity if is_stopped(activity) => {
+                    Some(Resuming::Copied(self.shared.own.journal.attach(replica)))
+                }
+                Activity::Halted if !skip => Some(Resuming::Again),
+                Activity::Halted | Activity::Retrying if skip => Some(Resuming::Skip),
+                _ => None,
+            };
+            condition.resuming.is_some()
+        });
+        if asked {
+            self.shared.command(replica, Command::Resume);
+        }
         Ok(())
     }
 
@@ -289,20 +344,42 @@ impl Engine {
     pub fn open_writes(&self) -> Result<Vec<Arc<Write>>, Reason> {
         let mut writes = Vec::new();
         for source in self.shared.sources() {
-            for replica in (0..self.shared.status.len() as u8).filter(|&replica| !source.is_finished(replica))
-            {
-                writes.extend(source.journal.last_open(replica)?);
+            for replica in 0..self.shared.status.len() as u8 {
+                match source.journal.last_open(replica) {
+                    _ if source.is_finished(replica) => {}
+                    open => writes.extend(open?),
+                }
             }
         }
         Ok(writes)
     }
 
+    /// Whether nothing is left that dead processes have written and that can be delivered. If there is, it is on its way.
+    pub fn has_all(&self) -> bool {
+        if self.shared.adoption.waiting() == 0 {
+            return true;
+        }
+        self.shared.adopt() == 0 && self.shared.adoption.waiting() == 0
+    }
+
     /// Waits until everything submitted until now is settled. `false` when `deadline` came first, or `interrupted`
     /// (asked about ten times a second) said so.
     pub fn flush(&self, deadline: Option<Instant>, mut interrupted: impl FnMut() -> bool) -> bool {
-        self.shared.nudge();
-        let open = self.open_writes();
-        open.is_ok_and(|writes| writes.iter().all(|write| wait(write, deadline, &mut interrupted)))
+        loop {
+            self.shared.nudge();
+            let open = self.open_writes();
+            if !open.is_ok_and(|writes| writes.iter().all(|write| wait(write, deadline, &mut interrupted))) {
+                return false;
+            }
+            if self.has_all() {
+                return true;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) || interrupted() {
+                return false;
+            }
+            // Another process is about to end, or to take over what waits.
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
@@ -320,14 +397,14 @@ fn start_writer(shared: &Arc<Shared>) -> Result<Option<Writer>, Error> {
     if !shared.own.is_durable() {
         return Ok(None);
     }
-    let shared = Arc::clone(shared);
+    let (rest, shared) = (shared.adoption.interval, Arc::clone(shared));
     let work = move || {
         panics::caught("journal", || save(&shared)).unwrap_or_else(|panic| {
             shared.log(Level::Error, panic.to_string());
             Work::Failed
         })
     };
-    Writer::start(work).map(Some).map_err(|error| Error::Start(error.to_string()))
+    Writer::start(rest, work).map(Some).map_err(|error| Error::Start(error.to_string()))
 }
 
 /// One look of that thread for work.
@@ -339,7 +416,8 @@ fn save(shared: &Shared) -> Work {
     if found {
         journal.save_all();
     }
-    let failed = shared.sources().fold(false, |failed, source| source.journal.catch_up() | failed);
+    let failed = shared.sources().iter().fold(false, |failed, source| source.journal.catch_up() | failed);
+    shared.adopt_if_due();
     if found {
         shared.wake();
         // What it has put into the file has lingered here already.

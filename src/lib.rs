@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows Python; that is in `python`, behind a feature of the same name.
 
+mod adoption;
 mod closing;
 pub mod config;
 pub mod engine;

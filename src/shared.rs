@@ -3,21 +3,25 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedSender},
+    time::Instant,
+};
 
 use crate::{
+    adoption::Adoption,
     config::Config,
     error::Error,
     journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending, letters_left},
     moment::Moment,
     quoted::{MAX_LOG_BYTES, one_line},
-    replica::Status,
+    replica::{Command, Status},
     source::Source,
     sql::ReplicaSet,
 };
@@ -65,8 +69,16 @@ pub struct Shared {
     pub config: Config,
     /// This process's writes.
     pub own: Arc<Source>,
-    /// What dead processes left, the oldest first; each is delivered before this process's own.
-    pub adopted: Vec<Arc<Source>>,
+    /// What dead processes left and this one delivers.
+    adopted: RwLock<Vec<Arc<Source>>>,
+    /// Whether the delivery is being stopped: from here on no task may touch the runtime's clock, which is going away.
+    ending: AtomicBool,
+    /// Writes that were handed over after the end.
+    pub refused: AtomicU64,
+    /// What else they left.
+    pub adoption: Adoption,
+    /// What reaches the replicas' tasks.
+    commands: OnceLock<Vec<UnboundedSender<Command>>>,
     /// The replicas, in the order of the settings.
     pub status: Vec<Status>,
     letters: Letters,
@@ -96,7 +108,11 @@ impl Shared {
         let status = config.replicas.iter().map(|_| Status::default()).collect();
         let shared = Self {
             own: Arc::new(opened.own),
-            adopted: opened.adopted.into_iter().map(Arc::new).collect(),
+            adopted: RwLock::default(),
+            ending: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            adoption: Adoption::new(opened.directory),
+            commands: OnceLock::new(),
             config,
             status,
             letters: Letters::default(),
@@ -108,13 +124,57 @@ impl Shared {
             awaited: AtomicU64::new(0),
             writer: OnceLock::new(),
         };
-        opened.told.into_iter().for_each(|(level, message)| shared.log(level, message));
+        let adopted = shared.note_adopted(opened.adopted);
+        adopted.into_iter().for_each(|source| shared.add_adopted(source));
         shared
     }
 
-    /// What is delivered, in this order.
-    pub fn sources(&self) -> impl DoubleEndedIterator<Item = &Arc<Source>> {
-        self.adopted.iter().chain([&self.own])
+    /// Says that the delivery is being stopped.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// Completes while the delivery runs. What asks after that is never heard of again.
+    pub async fn running(&self) {
+        if self.ending.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Names the channels to the replicas' tasks, in the order of the settings.
+    pub fn set_commands(&self, commands: Vec<UnboundedSender<Command>>) {
+        let _ = self.commands.set(commands);
+    }
+
+    /// Tells a replica's task. One that has ended needs to know nothing.
+    pub fn command(&self, replica: u8, command: Command) {
+        let commands = self.commands.get().and_then(|commands| commands.get(usize::from(replica)));
+        let _ = commands.map(|commands| commands.send(command));
+    }
+
+    /// What dead processes left and this one delivers, the oldest first.
+    pub fn adopted(&self) -> Vec<Arc<Source>> {
+        self.adopted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes up one more.
+    pub fn add_adopted(&self, source: Arc<Source>) {
+        self.adopted.write().unwrap_or_else(PoisonError::into_inner).push(source);
+    }
+
+    /// One of them is gone: every replica has it.
+    pub fn remove_adopted(&self, source: &Source) {
+        let mut adopted = self.adopted.write().unwrap_or_else(PoisonError::into_inner);
+        adopted.retain(|other| !std::ptr::eq(Arc::as_ptr(other), source));
+        drop(adopted);
+        self.adopt_soon();
+    }
+
+    /// What is delivered: what dead processes left, the oldest first, and this process's own.
+    pub fn sources(&self) -> Vec<Arc<Source>> {
+        let mut sources = self.adopted();
+        sources.push(Arc::clone(&self.own));
+        sources
     }
 
     /// All replicas.
@@ -124,24 +184,25 @@ impl Shared {
 
     /// What `replica` has no outcome for.
     pub fn lag(&self, replica: u8) -> Pending {
-        let pending = self.sources().filter(|source| !source.is_finished(replica));
+        let pending = self.sources().into_iter().filter(|source| !source.is_finished(replica));
         pending.fold(Pending::default(), |sum, source| sum + source.journal.lag(replica))
     }
 
     /// When the oldest write was handed over that `replica` has no outcome for.
     pub fn oldest_open(&self, replica: u8) -> Option<Moment> {
-        let pending = |source: &&Arc<Source>| source.journal.lag(replica).writes > 0;
-        self.sources().filter(pending).find_map(|source| source.journal.oldest_open(replica))
+        let pending = |source: &Arc<Source>| source.journal.lag(replica).writes > 0;
+        self.sources().into_iter().filter(pending).find_map(|source| source.journal.oldest_open(replica))
     }
 
     /// What is wrong with the files.
     pub fn journal_problem(&self) -> Option<String> {
-        self.sources().find_map(|source| source.problem())
+        self.sources().iter().find_map(|source| source.problem())
     }
 
     /// Tells the user's log what happened to the files.
     pub fn tell_news(&self) {
-        let news = self.sources().filter_map(|source| source.journal.disk()).flat_map(Disk::news);
+        let sources = self.sources();
+        let news = sources.iter().filter_map(|source| source.journal.disk()).flat_map(Disk::news);
         news.for_each(|message| self.log(Level::Error, message));
     }
 
@@ -174,6 +235,13 @@ impl Shared {
     pub fn wake_writer(&self) {
         if let Some(bell) = self.writer.get() {
             bell.wake();
+        }
+    }
+
+    /// Has the thread that puts writes into the file look at once.
+    pub fn ring_writer(&self) {
+        if let Some(bell) = self.writer.get() {
+            bell.nudge();
         }
     }
 
@@ -260,19 +328,40 @@ impl Shared {
     /// The rejected writes that are kept, oldest first.
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
         let Some(own) = self.own.journal.disk() else { return Ok(self.letters.all()) };
-        for disk in
-            self.adopted.iter().filter_map(|source| source.journal.disk()).filter(|disk| disk.is_open())
-        {
-            if let Err(error) = disk.move_letters(own) {
-                self.log(Level::Error, letters_left(disk.path(), &error));
-            }
+        if let Err(error) = self.gather_letters() {
+            self.log(Level::Error, error.to_string());
         }
         own.letters().map_err(|error| own.error(&error))
     }
 
+    /// Moves all rejected writes to this process's own file. Nothing may be done with them before that has worked: what
+    /// stays in another file would come back.
+    pub fn gather_letters(&self) -> Result<(), Error> {
+        let Some(own) = self.own.journal.disk() else { return Ok(()) };
+        for disk in self.adopted().iter().filter_map(|source| source.journal.disk()) {
+            let moved = disk.move_letters(own);
+            moved.map_err(|error| Error::Journal {
+                path: disk.path().display().to_string(),
+                problem: letters_left(disk.path(), &error),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the rejected writes of a replica that was synced from a copy of the primary: they are in the copy.
+    pub fn forget_letters(&self, replica: u8) {
+        let name = self.name(replica);
+        self.letters.remove_of(name);
+        for source in self.sources() {
+            if let Some(disk) = source.journal.disk() {
+                disk.forget_letters(name);
+            }
+        }
+    }
+
     /// Forgets rejected writes. How many of them were there.
     pub fn discard(&self, keys: &[LetterKey]) -> Result<usize, Error> {
-        self.dead_letters()?;
+        self.gather_letters()?;
         match self.own.journal.disk() {
             Some(own) => own.discard(keys).map_err(|error| own.error(&error)),
             None => Ok(self.letters.remove(keys)),

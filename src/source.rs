@@ -16,6 +16,8 @@ pub struct Source {
     pub journal: Journal,
     /// How far each replica was when the journal was opened.
     pub cursors: Vec<Cursor>,
+    /// When it was made, in seconds since 1970; 0 for this process's own.
+    pub created: f64,
     /// The replicas that need nothing of it any more.
     finished: AtomicU64,
 }
@@ -23,7 +25,7 @@ pub struct Source {
 impl Source {
     /// A source whose replicas are as far as `cursors` say.
     pub fn new(origin: String, journal: Journal, cursors: Vec<Cursor>) -> Self {
-        Self { origin, journal, cursors, finished: AtomicU64::new(0) }
+        Self { origin, journal, cursors, created: 0.0, finished: AtomicU64::new(0) }
     }
 
     /// Whether its writes survive the process.

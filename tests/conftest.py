@@ -29,6 +29,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture
+def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes look for journals of dead ones every 0.2 s."""
+    monkeypatch.setenv("AFTERQUERY_TEST_LOOK", "0.2")
+
+
+@pytest.fixture
 def site(running: Running, tmp_path: Path) -> Site:
     """The same with nothing in them, and a folder for journals."""
     return clean(tmp_path, running)

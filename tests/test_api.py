@@ -598,6 +598,7 @@ def test_the_settings_are_checked() -> None:
         [],
         [NOBODY, NOBODY],
         [NOBODY, Replica("http://h:1", name=NOBODY)],
+        [NOBODY, Replica(f"{NOBODY}/", name="the same")],
     ]
     for replicas in unusable:
         with pytest.raises(ValueError, match="replica"):

@@ -83,6 +83,7 @@ def test_an_error_of_one_holds_nobody_up(
 ) -> None:
     order = CommitOrder()
     broken = RecordedTransaction(recorder)
+    broken.after_query("broken")
     monkeypatch.setattr(broken, "commit", lambda: 1 / 0)
     what = "a committed transaction could not be submitted"
     failures.forget()

@@ -24,7 +24,7 @@ from afterquery.fastapi import (
 )
 from afterquery.position import Position, Query, http_query, is_applied, wait_until_applied
 from replication.items import INSERT, Items, items
-from replication.world import connect, fulfilled, replica
+from replication.world import connect, fulfilled, of, replica, until
 from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN, CLIENT_TOKEN
 from support.serve import served
@@ -131,6 +131,25 @@ def test_a_replica_that_does_not_get_the_write_is_not_waited_for(world: Items) -
         fulfilled(replicator.after_query(INSERT, ("a",)))
         wait = wait_for_replicas(f"{replicator.origin}:1", replicator=replicator, timeout=30)
         assert asyncio.run(wait)
+
+
+def test_a_replica_that_gets_nothing_has_not_settled_it(world: Items) -> None:
+    first, second = world.replicas
+    with connect(first, replica(second, max_lag_writes=2)) as replicator:
+        second.kill()
+        for name in "abcde":
+            replicator.after_query(INSERT, (name,))
+        until(lambda: of(replicator, second.name).state == "detached", "it is detached")
+        position = f"{replicator.origin}:5"
+
+        async def wait(*names: str) -> bool:
+            return await wait_for_replicas(
+                position, replicator=replicator, replicas=names, timeout=0.1
+            )
+
+        assert not asyncio.run(wait(second.name))
+        until(lambda: asyncio.run(wait(first.name)), "the other has it")
+        second.start()
 
 
 def queries(process: PeerProcess) -> Iterator[Query]:

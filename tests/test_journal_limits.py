@@ -175,21 +175,30 @@ def test_many_dead_processes_do_not_keep_a_new_one_from_starting(site: Site) -> 
     assert site.written() == list(range(40))
 
 
-def test_a_replica_that_is_no_longer_there_does_not_fill_the_disk(site: Site) -> None:
+def test_a_replica_that_is_no_longer_there_does_not_fill_the_disk(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes after what it lacks is kept for it, too, up to a bound."""
     first, _ = site.replicas
     site.down(1)
     replicator = site.connect(origin="named")
     write(replicator, "both", 0)
     replicator.close(0)
     site.up()
-    with connect(first, journal=site.journal, origin="named") as replicator:
-        for k in range(3_000):
-            write(replicator, "one", k)
-        assert replicator.flush(TIMEOUT)
-        fulfilled(write(replicator, "one", 3_000))
+    settings = {"journal": site.journal, "origin": "named", "max_journal_bytes": 200_000}
+    with connect(first, **settings) as replicator:
+        for begin in range(0, 4_000, 500):
+            for k in range(begin, begin + 500):
+                write(replicator, "one" * 30, k)
+            assert replicator.flush(TIMEOUT)
+            if begin == 0:
+                assert "given up" not in caplog.text
+        fulfilled(write(replicator, "one", 4_000))
+        until(lambda: "they are given up" in caplog.text, "it is told")
     (file,) = site.files()
     ((left,),) = look(file, "SELECT count(*) FROM writes")
     assert left < 10
+    assert site.written(0, "one%") == list(range(4_001))
 
 
 def test_a_number_that_a_replica_has_is_never_given_again(site: Site) -> None:

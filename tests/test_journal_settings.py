@@ -98,16 +98,16 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = site.leave("dead", 3)
-    edit(file, "PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE)")
+    edit(file, "PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.read_bytes()
     with site.connect() as replicator:
         fulfilled(write(replicator, "new", 0))
-        until(lambda: "has format 2" in caplog.text, "it is told")
+        until(lambda: "has format 3" in caplog.text, "it is told")
     assert f"{file} is left as it is, and nothing in it is delivered" in caplog.text
-    assert "reads formats up to 1; deliver it with the version that wrote it" in caplog.text
+    assert "reads formats up to 2; deliver it with the version that wrote it" in caplog.text
     assert file.read_bytes() == before
     assert site.order() == ["new"]
-    with pytest.raises(JournalError, match="has format 2"):
+    with pytest.raises(JournalError, match="has format 3"):
         site.connect(origin=file.stem)
     assert file.read_bytes() == before
 

@@ -167,7 +167,7 @@ def test_a_great_backlog_is_delivered_in_order(process: PeerProcess) -> None:
 
 
 def test_the_most_replicas_and_one_too_many() -> None:
-    replicas = [Replica(NOBODY, name=f"r{number}") for number in range(65)]
+    replicas = [Replica(f"{NOBODY}/{number}", name=f"r{number}") for number in range(65)]
     with pytest.raises(ValueError, match="64"):
         connect(*replicas)
     with connect(*replicas[:64]) as replicator:

@@ -222,9 +222,12 @@ def test_a_row_that_cannot_be_written_is_a_commit_that_fails(
 ) -> None:
     plain = prepared(stack, tmp_path / "p.db")
     db = opened(stack, tmp_path / "p.db")
-    plain.execute("DROP TABLE afterquery_outbox")
+    plain.execute(
+        "CREATE TRIGGER no BEFORE INSERT ON afterquery_outbox"
+        " BEGIN SELECT raise(FAIL, 'afterquery_outbox'); END"
+    )
     db.execute(INSERT, (1, 1))
-    with pytest.raises(sqlite3.OperationalError, match="afterquery_outbox"):
+    with pytest.raises(sqlite3.IntegrityError, match="afterquery_outbox"):
         db.commit()
     assert db.in_transaction
     db.rollback()

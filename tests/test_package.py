@@ -13,7 +13,7 @@ from afterquery import AfterqueryError, NotSettledError, Replica, Replicator, _c
 from support.docs import ROOT
 
 # For afterquery.peer, and for what Python itself shows.
-PRIVATE = {"split_statements", "escaped", "quoted", "without_values"}
+PRIVATE = {"close_all", "escaped", "quoted", "split_statements", "without_values"}
 
 
 def test_public_names_are_sorted_and_there() -> None:
@@ -32,6 +32,12 @@ CLASSES = [name for name in afterquery.__all__ if isinstance(getattr(afterquery,
 @pytest.mark.parametrize("name", CLASSES)
 def test_classes_say_where_a_user_finds_them(name: str) -> None:
     assert getattr(afterquery, name).__module__ in {"afterquery", "afterquery._errors"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_public_attribute_says_what_it_is(name: str) -> None:
+    public = {of: what for of, what in vars(getattr(afterquery, name)).items() if of[0] != "_"}
+    assert [of for of, what in public.items() if not what.__doc__] == []
 
 
 def test_one_version() -> None:

@@ -337,6 +337,56 @@ def test_whose_lease_ran_out_gives_way_and_the_lock_decides(site: Site) -> None:
     until(site.is_same)
 
 
+def test_a_lease_that_a_clock_set_back_makes_endless_is_taken(site: Site) -> None:
+    """Its end is a time of day; that its holder is dead is seen by the steady clock."""
+    site.write()
+    relay = site.relay()
+    assert relay.run(once=30)
+    with closing(sqlite3.connect(site.path)) as plain, plain:
+        plain.execute("UPDATE afterquery_relay SET holder = 'dead', expires = 1e12")
+    site.write(start=1)
+    assert site.relay().run(once=30)
+    site.same()
+
+
+def test_a_database_that_is_locked_for_a_while_is_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A batch job, or VACUUM: nothing fails, the session goes on, and `problem` says why."""
+    monkeypatch.setattr("afterquery.outbox._relay._BUSY_SECONDS", 0.05)
+    site.write()
+    relay = site.relay()
+    relay.start()
+    until(lambda: site.rows() == 0)
+    replicator = relay.replicator
+    with closing(sqlite3.connect(site.path, isolation_level=None)) as plain:
+        plain.execute("BEGIN EXCLUSIVE")
+        until(lambda: "locked by another connection" in (relay.problem or ""))
+        assert relay.state == "working"
+        plain.execute("COMMIT")
+    site.write(start=1)
+    until(lambda: site.rows() == 0)
+    assert relay.problem is None
+    assert relay.replicator is replicator
+    relay.stop()
+    site.same()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_backlog_of_large_rows_is_read_a_few_at_a_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterquery.outbox._table._READ_CHARACTERS", 4_000)
+    db = site.connect()
+    for number in range(8):
+        db.execute(INSERT, (number, "x" * 1_500))
+    with closing(sqlite3.connect(site.path)) as plain:
+        assert [entry.id for entry in outbox.pending(plain)] == [1, 2, 3]
+        assert [entry.id for entry in outbox.pending(plain, 3, 2)] == [4, 5]
+        assert not plain.in_transaction
+    site.delivered()
+
+
 def test_a_relay_that_is_killed_is_replaced(site: Site) -> None:
     process = site.program("relay_worker.py", "0", site.peers[0].url)
     until(lambda: bool(site.peers[0].client().rows("SELECT 1 FROM facts LIMIT 1")))

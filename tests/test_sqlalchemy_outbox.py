@@ -212,8 +212,11 @@ def test_what_is_done_already_waits_for_its_row(plain: Engine, path: Path) -> No
 
 def test_a_row_that_cannot_be_written_is_a_commit_that_fails(plain: Engine, path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
-        other.execute("DROP TABLE afterquery_outbox")
-    with pytest.raises(OperationalError, match="afterquery_outbox"), plain.begin() as connection:
+        other.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON afterquery_outbox"
+            " BEGIN SELECT raise(FAIL, 'afterquery_outbox'); END"
+        )
+    with pytest.raises(IntegrityError, match="afterquery_outbox"), plain.begin() as connection:
         add(connection, "a")
     with plain.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM users")).scalar() == 0

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from afterquery._failures import interrupted
 from afterquery._warning import deprecated
 
 _BASIC = frozenset({int, float, str, bytes, bool, bytearray, memoryview, type(None)})
@@ -125,6 +126,8 @@ def _item(parameters: Any, at: int) -> Any:
     try:
         value = parameters[at]
     except Exception as error:
+        if interrupted(error):
+            raise
         return _Refused(error)
     return _bound(value)
 
@@ -144,6 +147,8 @@ def _bound(value: Any) -> Any:
     try:
         exact = _exact(_adapted(value))
     except Exception as error:
+        if interrupted(error):
+            raise
         return _Refused(error)
     return exact if type(exact) in types else Adapted(exact)
 
@@ -197,7 +202,7 @@ class Rows:
 
     def __next__(self) -> Any:
         self.ran = False
-        self._keep_last()
+        self.keep_last()
         row = next(self._rows)
         given = bound(row)
         self.changes = self._connection.total_changes
@@ -206,13 +211,7 @@ class Rows:
         self.seen.append(given)
         return given
 
-    def take(self) -> list[Any]:
-        """The rows that ran and were not taken before."""
-        self._keep_last()
-        self.taken, seen, self.seen = True, self.seen, []
-        return seen
-
-    def _keep_last(self) -> None:
+    def keep_last(self) -> None:
         """Before the user's generator goes on: it may fill the same object again."""
         if self.seen:
             self.seen[-1] = _kept(self.seen[-1])

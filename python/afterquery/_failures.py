@@ -1,12 +1,24 @@
-"""Errors of our own: logged once for each kind, counted, and kept from the user's query."""
+"""Errors of our own: logged once for each kind, counted, and kept from the user's query.
+
+An exception that a signal handler raised is the user's (Ctrl-C, a task queue's time limit),
+wherever in our code it came: it is passed on, never counted as ours.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
+import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from afterquery._core import Replicator
 
 _log = logging.getLogger("afterquery")
 
@@ -18,28 +30,92 @@ class Failures:
         # Reentrant: a garbage collection may end in here while the lock is held.
         self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
+        self._lost: WeakKeyDictionary[Replicator, Counter[str]] = WeakKeyDictionary()
         self._logged: set[tuple[str, type[BaseException] | None]] = set()
 
-    def report(self, what: str) -> None:
-        """Count what went wrong; log it, with the exception being handled, the first time."""
-        kind = (what, sys.exc_info()[0])
+    def report(self, what: str, lost: Replicator | None = None) -> None:
+        """Count what went wrong; log it the first time.
+
+        `lost` is the replicator whose replicas may lack something now: its `flush()` is True no
+        more.
+        """
+        self._count(what, lost, None)
+
+    def caught(self, what: str, lost: Replicator | None = None) -> None:
+        """The same for the exception that is being handled, which is logged too. Raises it again
+        where it is none of ours, but a signal handler's."""
+        # Asked for, not passed on: a traceback and a frame in it that names it keep each other.
+        if _is_interrupted():
+            raise
+        self._count(what, lost, sys.exc_info()[0])
+
+    def count(self, what: str, lost: Replicator | None = None) -> None:
+        """Count what is logged elsewhere."""
         with self._lock:
             self._counts[what] += 1
-            new = kind not in self._logged
-            self._logged.add(kind)
+            if lost is not None:
+                self._of(lost)[what] += 1
+
+    def _count(self, what: str, lost: Replicator | None, error: type[BaseException] | None) -> None:
+        with self._lock:
+            self.count(what, lost)
+            new = (what, error) not in self._logged
+            self._logged.add((what, error))
         if new:
-            _log.error("%s; logged once, counted each time", what, exc_info=kind[1] is not None)
+            _log.error("%s; logged once, counted each time", what, exc_info=error is not None)
 
     def counts(self) -> Mapping[str, int]:
         """How often each kind of error happened."""
         with self._lock:
             return dict(self._counts)
 
+    def lost(self, replicator: Replicator) -> Mapping[str, int]:
+        """How often the replicas of this replicator may have missed something, for each kind."""
+        with self._lock:
+            return dict(self._lost.get(replicator, ()))
+
     def forget(self) -> None:
         """Begin anew, as tests do."""
         with self._lock:
             self._counts.clear()
+            self._lost.clear()
             self._logged.clear()
+
+    def _of(self, replicator: Replicator) -> Counter[str]:
+        found = self._lost.get(replicator)
+        if found is None:
+            found = self._lost[replicator] = Counter()
+        return found
+
+
+def _is_interrupted() -> bool:
+    error = sys.exc_info()[1]
+    return error is not None and interrupted(error)
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether a signal handler of the user's raised it: it may come between any two of our steps,
+    and says nothing about them."""
+    trace = error.__traceback__
+    codes = set(_handlers()) if trace is not None else set()
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _handlers() -> Iterator[CodeType]:
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while isinstance(handler, functools.partial):
+            handler = handler.func
+        if not callable(handler):
+            continue
+        for found in (handler, type(handler).__call__):
+            code = getattr(found, "__code__", None)
+            if isinstance(code, CodeType):
+                yield code
 
 
 failures = Failures()

@@ -16,10 +16,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from afterquery import _scope
 from afterquery._failures import failures
@@ -30,15 +31,37 @@ if TYPE_CHECKING:
 _HANDLE_SECONDS = 5.0
 """How long `Ticket.replication` waits for commits that came before: they only need the GIL."""
 
+_HELD_SECONDS = 5.0
+"""How long a commit waits for one before it that does not say how it ended. That one's COMMIT is
+over: it would not have let the later one pass."""
+
 
 class _Place:
     """A place in the order, taken by a ticket."""
 
-    __slots__ = ("ended", "replication", "resolved", "transaction")
+    __slots__ = (
+        "ended",
+        "given_up",
+        "held",
+        "ran",
+        "replication",
+        "replicator",
+        "resolved",
+        "since",
+        "transaction",
+    )
 
     def __init__(self) -> None:
         self.resolved = False
         self.ended = False
+        self.given_up = False
+        self.held: bool | None = None
+        """Whether a request keeps the transaction; None before it was asked."""
+        self.ran: Sequence[object] = ()
+        """Not empty as soon as the COMMIT has succeeded."""
+        self.since = 0.0
+        """When it was resolved."""
+        self.replicator: Replicator | None = None
         self.transaction: Transaction | None = None
         self.replication: Replication | None = None
 
@@ -61,13 +84,25 @@ class Ticket:
         """
         return self._order._replication(self._place)
 
+    def expect(
+        self, ran: Sequence[object], replicator: Replicator, transaction: Transaction
+    ) -> None:
+        """Say what is submitted should nobody come back to say how the COMMIT ended: `transaction`,
+        if `ran` is not empty then."""
+        place = self._place
+        place.replicator, place.transaction, place.ran = replicator, transaction, ran
+
     def __del__(self) -> None:
-        if not self._place.resolved:
-            self._order._resolve(self._place, None)
+        # Not set where an exception of a signal handler came first.
+        if (place := getattr(self, "_place", None)) is not None and not place.resolved:
+            self._order._resolve(place, place.transaction if place.ran else None)
 
 
 class CommitOrder:
-    """The order in which the connections of this process commit to one database."""
+    """The order in which the connections of this process commit to one database.
+
+    An exception of a signal handler may come between any two steps: each can be done again.
+    """
 
     def __init__(self) -> None:
         # Reentrant: a garbage collection may drop a ticket, or commit, while the lock is held.
@@ -75,48 +110,96 @@ class CommitOrder:
         self._changed = threading.Condition(self._lock)
         self._waiting = 0
         self._places: deque[_Place] = deque()
-        self._draining = False
+        with _lock:
+            _all.add(self)
 
     def take(self) -> Ticket:
         """A ticket. Take it while you hold the database's write lock."""
         place = _Place()
-        with self._lock:
+        ticket = Ticket(self, place)
+        try:
+            # Its own lock: nobody waits for a place while another one submits.
             self._places.append(place)
-        return Ticket(self, place)
+        except BaseException:
+            place.resolved = True
+            raise
+        return ticket
 
     def committed(
         self, ticket: Ticket, replicator: Replicator, transaction: Transaction
     ) -> Replication | None:
-        """Submit a transaction whose COMMIT succeeded, in its turn.
+        """Submit a transaction whose COMMIT succeeded, in its turn; harmless when repeated.
 
         Returns the handle of the write. None where there was nothing to replicate, where a request
         holds it back, and where its turn comes a moment later: see `Ticket.replication`.
         """
+        place = ticket._place
+        place.replicator = replicator
         # Asked here and now: the request may be over when another thread gets to the transaction.
-        self._resolve(ticket._place, None if _held(replicator, transaction) else transaction)
-        return ticket._place.replication
+        if place.held is None:
+            place.held = _held(replicator, transaction)
+        self._resolve(place, None if place.held else transaction)
+        return place.replication
 
     def failed(self, ticket: Ticket) -> None:
         """Give a ticket back: its COMMIT failed."""
         self._resolve(ticket._place, None)
 
+    def held(self, replicator: Replicator) -> Iterator[float]:
+        """For how many seconds each commit of this replicator has been held back."""
+        now = time.monotonic()
+        for place in list(self._places):
+            if place.resolved and not place.ended and place.replicator is replicator:
+                yield now - place.since
+
+    def look(self) -> bool:
+        """Have one that says nothing for too long hold up nobody; whether any is held back."""
+        with self._lock:
+            now = time.monotonic()
+            waiting = [place.since for place in list(self._places) if place.resolved]
+            if waiting and not self._places[0].resolved and now - min(waiting) > _HELD_SECONDS:
+                self._give_up(self._places[0])
+            self._drain()
+            return len(self._places) > 1
+
+    def _give_up(self, place: _Place) -> None:
+        place.given_up = True
+        if place.ran:
+            failures.report("a commit was not told as over, and was found to be")
+        else:
+            place.transaction = None
+            failures.report(
+                "a commit did not say how it ended, and those behind it go on",
+                lost=place.replicator,
+            )
+        place.resolved = True
+
     def _resolve(self, place: _Place, transaction: Transaction | None) -> None:
         with self._lock:
-            place.transaction = transaction
-            place.resolved = True
+            if place.given_up and transaction is not None and place.replication is None:
+                failures.report("a commit was submitted after those that came later")
+                place.ended = False
+                self._places.appendleft(place)
+                place.given_up = False
+            if not place.ended:
+                place.since = place.since or time.monotonic()
+                place.transaction = transaction
+                place.resolved = True
             self._drain()
+        if len(self._places) > 1 and not place.ended:
+            _watch()
 
     def _drain(self) -> None:
-        if self._draining:
-            return
-        self._draining = True
-        try:
-            while self._places and self._places[0].resolved:
-                _end(self._places.popleft())
-            if self._waiting:
-                self._changed.notify_all()
-        finally:
-            self._draining = False
+        # The first one is taken off when it has ended: a drain that was interrupted goes on there.
+        while self._places:
+            place = self._places[0]
+            if not place.resolved:
+                break
+            _end(place)
+            with suppress(ValueError):  # a signal handler that commits may have been here
+                self._places.remove(place)
+        if self._waiting:
+            self._changed.notify_all()
 
     def _replication(self, place: _Place) -> Replication | None:
         if not place.ended and place.resolved:
@@ -132,24 +215,70 @@ def _held(replicator: Replicator, transaction: Transaction) -> bool:
     try:
         return _scope.held(replicator, transaction)
     except Exception:
-        failures.report("a request could not hold a transaction back")
+        failures.caught("a request could not hold a transaction back")
         return False
 
 
 def _end(place: _Place) -> None:
-    """Submit what has its turn; an error of ours must not stop those behind it."""
-    try:
-        if place.transaction is not None:
-            place.replication = place.transaction.commit()
-    except Exception:
-        failures.report("a committed transaction could not be submitted")
-    finally:
-        place.transaction = None
-        place.ended = True
+    """Submit what has its turn, once; an error of ours must not stop those behind it."""
+    transaction = place.transaction
+    if transaction is not None and not place.ended:
+        try:
+            # It is empty where an exception came after its commit, before that was noted.
+            place.replication = (
+                transaction.commit() if len(transaction) else transaction.replication
+            )
+        except Exception:
+            failures.caught("a committed transaction could not be submitted", lost=place.replicator)
+    place.ended = True
+    place.transaction = None
 
 
+def held(replicator: Replicator) -> tuple[int, float]:
+    """How many commits are held back by one that has not said how it ended, and for how many
+    seconds the oldest is."""
+    with _lock:
+        orders = list(_all)
+    ages = [age for order in orders for age in order.held(replicator)]
+    return len(ages), max(ages, default=0.0)
+
+
+def settle(replicator: Replicator, seconds: float) -> None:
+    """Wait until no commit is held back, so many seconds at most."""
+    deadline = time.monotonic() + seconds
+    while held(replicator)[0] and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(left, 0.01))
+
+
+def _watch() -> None:
+    """Have somebody look after commits that are held back."""
+    global _watcher
+    if _watcher is None or not _watcher.is_alive():
+        _watcher = threading.Thread(target=_look_after, name="afterquery-order", daemon=True)
+        _watcher.start()
+    _needed.set()
+
+
+def _look_after() -> None:
+    while _needed.wait():
+        _needed.clear()
+        while True:
+            time.sleep(_HELD_SECONDS / 5)
+            with _lock:
+                orders = list(_all)
+            try:
+                if sum(order.look() for order in orders) == 0:
+                    break
+            except Exception:
+                failures.caught("commits that are held back could not be looked after")
+            del orders
+
+
+_needed = threading.Event()
+_watcher: threading.Thread | None = None
+_all: WeakSet[CommitOrder] = WeakSet()
 _orders: WeakValueDictionary[Hashable, CommitOrder] = WeakValueDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def order_for(key: Hashable) -> CommitOrder:
@@ -173,9 +302,11 @@ def file_key(path: str | os.PathLike[str]) -> Hashable:
 
 def _forget() -> None:
     """In a forked child: tickets of threads that do not exist here are never resolved."""
-    global _orders, _lock
+    global _orders, _lock, _all, _needed, _watcher
     _orders = WeakValueDictionary()
-    _lock = threading.Lock()
+    _all = WeakSet()
+    _lock = threading.RLock()
+    _needed, _watcher = threading.Event(), None
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -1,18 +1,20 @@
 //! A directory of journals: one file for each origin, owned by one process.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use super::{
-    Journal,
+    Journal, Limits,
     cursor::Cursor,
-    disk::Disk,
-    lock::Lock,
+    disk::{Disk, Kind},
+    lock::{Lock, is_open_elsewhere},
     private,
-    store::{BESIDE, Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
+    store::{BESIDE, Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
 };
 use crate::{
     config::{Config, Durability, JournalConfig},
@@ -22,14 +24,33 @@ use crate::{
     source::Source,
 };
 
+/// How many journals of dead processes are delivered at a time: each holds a descriptor, and up to four while it is at work.
+/// The others wait until one is done.
+pub const MAX_ADOPTED: usize = 64;
+
 /// What was opened.
 pub struct Opened {
     /// Where this process's writes go.
     pub own: Source,
-    /// What dead processes left, the oldest first.
-    pub adopted: Vec<Source>,
+    /// What dead processes left.
+    pub adopted: Adopted,
+    /// Where further ones are found.
+    pub directory: Option<Directory>,
+}
+
+/// Journals of dead processes.
+#[derive(Default)]
+pub struct Adopted {
+    /// Those that were taken over, the oldest first.
+    pub sources: Vec<Source>,
+    /// How many wait until there is room for them.
+    pub waiting: usize,
+    /// How many are left as they are, because they cannot be delivered.
+    pub damaged: usize,
     /// What the user has to be told.
     pub told: Vec<(Level, String)>,
+    /// Which journals are of processes that did not end as they should.
+    pub unclean: Vec<String>,
 }
 
 /// Opens this process's journal, and those of processes that are dead.
@@ -37,36 +58,61 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
     let Some(settings) = &config.journal else {
         let origin = uuid::Uuid::new_v4().to_string();
         let own = Source::new(origin, Journal::in_memory(config.limits()), no_cursors(config));
-        return Ok(Opened { own, adopted: Vec::new(), told: Vec::new() });
+        return Ok(Opened { own, adopted: Adopted::default(), directory: None });
     };
     let _inside = fork::enter();
-    let names = config.replicas.iter().map(|replica| replica.name.clone()).collect();
-    let directory = Directory { config, settings, names, path: create(settings)? };
-    let mut told = Vec::new();
     let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let (adopted, newest) = directory.adopt(&own_origin, &mut told)?;
-    let own = directory.own(own_origin, &adopted, newest, &mut told)?;
-    let letters = own.journal.disk();
-    for source in &adopted {
-        if let (Some(from), Some(to)) = (source.journal.disk(), letters) {
-            if let Err(error) = from.move_letters(to) {
-                told.push((Level::Error, letters_left(from.path(), &error)));
-            }
-            from.rest();
-        }
+    let directory = Directory {
+        names: config.replicas.iter().map(|replica| replica.name.clone()).collect(),
+        path: create(settings)?,
+        own: own_origin,
+        settings: settings.clone(),
+        limits: config.limits(),
+        seen: Mutex::default(),
+    };
+    let mut adopted = directory.adopt(MAX_ADOPTED)?;
+    let newest = adopted.sources.iter().map(|source| source.created).fold(0.0, f64::max);
+    let own = directory.own(&mut adopted, newest)?;
+    if let Some(to) = own.journal.disk() {
+        adopted.move_letters(to);
     }
-    Ok(Opened { own, adopted, told })
+    Ok(Opened { own, adopted, directory: Some(directory) })
 }
 
 fn no_cursors(config: &Config) -> Vec<Cursor> {
     config.replicas.iter().map(|_| Cursor::default()).collect()
 }
 
-struct Directory<'a> {
-    config: &'a Config,
-    settings: &'a JournalConfig,
-    names: Arc<[String]>,
+impl Adopted {
+    /// Has all rejected writes of all replicas in one place.
+    pub fn move_letters(&mut self, to: &Disk) {
+        for from in self.sources.iter().filter_map(|source| source.journal.disk()) {
+            if let Err(error) = from.move_letters(to) {
+                self.told.push((Level::Error, letters_left(from.path(), &error)));
+            }
+        }
+    }
+
+    fn tell(&mut self, level: Level, message: String) {
+        self.told.push((level, message));
+    }
+}
+
+/// How a journal was found that is not adopted: its size and its time of change, with those of its log.
+type Look = [Option<(u64, SystemTime)>; 2];
+
+/// A directory in which processes keep their journals.
+#[derive(Debug)]
+pub struct Directory {
     path: PathBuf,
+    names: Arc<[String]>,
+    /// The origin of this process.
+    own: String,
+    settings: JournalConfig,
+    limits: Limits,
+    /// Journals that are not delivered, as they were when that was found, and whether they are damaged: they are not opened
+    /// again, and not told of again, before they change.
+    seen: Mutex<HashMap<PathBuf, (Look, bool)>>,
 }
 
 /// Makes the directory, and its path the one by which every user of it knows it.
@@ -84,9 +130,9 @@ fn create(settings: &JournalConfig) -> Result<PathBuf, Error> {
     Ok(made)
 }
 
-/// Has the disk keep the names of a directory and of all above it, whoever made them: what is synced in a directory is gone
-/// with its name.
-fn sync_names(path: &Path) -> io::Result<()> {
+/// Has the disk keep the name of a file or directory and of all above it, whoever made them: what is synced in one is gone with
+/// its name.
+pub(super) fn sync_names(path: &Path) -> io::Result<()> {
     for directory in path.ancestors().skip(1) {
         // One that may be entered but not read was not made by us.
         let Ok(opened) = fs::File::open(directory) else { continue };
@@ -105,7 +151,7 @@ fn is_read_only(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
-impl Directory<'_> {
+impl Directory {
     fn error(&self, path: &Path, problem: &dyn std::fmt::Display) -> Error {
         Error::Journal { path: path.display().to_string(), problem: problem.to_string() }
     }
@@ -115,13 +161,8 @@ impl Directory<'_> {
     }
 
     /// Opens the journal of this process: a new one, or the one whose origin was named.
-    fn own(
-        &self,
-        origin: String,
-        adopted: &[Source],
-        newest: f64,
-        told: &mut Vec<(Level, String)>,
-    ) -> Result<Source, Error> {
+    fn own(&self, adopted: &mut Adopted, newest: f64) -> Result<Source, Error> {
+        let origin = self.own.clone();
         let path = self.path(&origin, "journal");
         let failed = |problem: &dyn std::fmt::Display| self.error(&path, problem);
         let lock = Lock::take(&self.path(&origin, "lock")).map_err(|error| failed(&error))?;
@@ -138,12 +179,13 @@ impl Directory<'_> {
         if store.origin() != origin {
             return Err(failed(&renamed(store.origin())));
         }
-        let mut found = self.read(&mut store, &lock, &path, told).map_err(|error| failed(&error))?;
-        // Its origin goes on without them, and the file would never get smaller.
-        store.forget_gone().map_err(|error| failed(&error))?;
+        store.set_in_use(true).map_err(|error| failed(&error))?;
+        let found = self.read(&mut store, &lock, &path, true, adopted);
+        let mut found = found.map_err(|error| failed(&error))?;
         for (index, cursor) in found.cursors.iter_mut().enumerate() {
             // A stop concerns the replica, whoever numbered the writes.
-            let stopped = adopted.iter().rev().find_map(|source| source.cursors[index].state.stopped.clone());
+            let stops = |source: &Source| source.cursors[index].state.stopped.clone();
+            let stopped = adopted.sources.iter().rev().find_map(stops);
             if let (Some(stopped), None) = (stopped, &cursor.state.stopped) {
                 if stopped.is_detached() {
                     cursor.position = NOTHING_MORE;
@@ -155,55 +197,123 @@ impl Directory<'_> {
         Ok(self.source(path, origin, store, lock, found))
     }
 
-    /// Opens the journals whose processes are dead. Second comes when the youngest of them was made.
-    fn adopt(&self, own: &str, told: &mut Vec<(Level, String)>) -> Result<(Vec<Source>, f64), Error> {
+    /// Opens at most `room` of the journals whose processes are dead, the oldest first.
+    pub fn adopt(&self, room: usize) -> Result<Adopted, Error> {
+        let _inside = fork::enter();
+        let mut adopted = Adopted::default();
+        let mut dead = self.dead(&mut adopted)?;
+        dead.sort_by(|(a, _, _), (b, _, _)| a.total_cmp(b));
+        for (_, path, origin) in dead {
+            if adopted.sources.len() >= room {
+                adopted.waiting += 1;
+                continue;
+            }
+            match self.adopt_one(&path, &origin, &mut adopted) {
+                Ok(Some(source)) => adopted.sources.push(source),
+                // Somebody else has it, or has just finished it.
+                Ok(None) => {}
+                Err(error) => self.refuse(&path, &error, &mut adopted),
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Gives up what all journals of dead processes that are not in hand hold for replica number `index`, which was synced
+    /// from a copy of the primary: what they hold is in the copy.
+    pub fn give_up(&self, index: usize) -> Result<Adopted, Error> {
+        let _inside = fork::enter();
+        let mut adopted = Adopted::default();
+        for (_, path, origin) in self.dead(&mut adopted)? {
+            let given_up = self.adopt_one(&path, &origin, &mut adopted).and_then(|source| {
+                let Some(source) = source else { return Ok(()) };
+                let Some(disk) = source.journal.disk() else { return Ok(()) };
+                disk.give_up(&self.names[index], index)
+            });
+            given_up.map_err(|error| self.error(&path, &error))?;
+        }
+        Ok(adopted)
+    }
+
+    /// The journals whose processes are dead: when each was made, where it is, and whose it was.
+    fn dead(&self, adopted: &mut Adopted) -> Result<Vec<(f64, PathBuf, String)>, Error> {
         let entries = fs::read_dir(&self.path).map_err(|error| self.error(&self.path, &error))?;
-        let mut adopted = Vec::new();
+        let mut dead = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()) {
             let origin = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            let is = |end: &str| path.extension().is_some_and(|extension| extension == end) && origin != own;
+            let is =
+                |end: &str| path.extension().is_some_and(|extension| extension == end) && origin != self.own;
             let lock_path = self.path(&origin, "lock");
             let journal = self.path(&origin, "journal");
             if (is("lock") || BESIDE.iter().any(|end| is(&format!("journal{end}")))) && !journal.exists() {
-                // Its process, or the power, ended while they were removed, or made.
-                if let Ok(Some(lock)) = Lock::take(&lock_path) {
-                    let _ = remove_files(&journal).and_then(|()| lock.remove());
-                }
+                clear(&journal, &lock_path);
             }
-            if is("journal") && !Lock::is_held_here(&lock_path) {
-                match self.adopt_one(&path, &origin, told) {
-                    Ok(found) => adopted.extend(found),
-                    Err(error) => told.push((Level::Error, not_delivered(&path, &error))),
-                }
+            if !is("journal") || Lock::is_held_here(&lock_path) {
+                continue;
+            }
+            match self.look(&path) {
+                Some(damaged) => adopted.damaged += usize::from(damaged),
+                None => match self.look_at(&path, &lock_path) {
+                    Ok(Some(created)) => dead.push((created, path, origin)),
+                    Ok(None) => {}
+                    Err(error) => self.refuse(&path, &error, adopted),
+                },
             }
         }
-        adopted.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let newest = adopted.last().map_or(0.0, |(created, _)| *created);
-        Ok((adopted.into_iter().map(|(_, source)| source).collect(), newest))
+        Ok(dead)
+    }
+
+    /// When a journal was made, if its process is dead.
+    fn look_at(&self, path: &Path, lock_path: &Path) -> Result<Option<f64>, StoreError> {
+        match inspect_header(path) {
+            // Not ours, or not readable: its directory gets no lock file either.
+            Err(error @ StoreError::Damaged(_)) => return Err(error),
+            // It is being made, or its process ended while it made it.
+            Err(_) => return Ok(Some(0.0)),
+            Ok(()) => {}
+        }
+        // The lock of a living process may have been removed. Its process makes it again; until then, nobody else may.
+        if !lock_path.exists() && is_open_elsewhere(path)? {
+            return Ok(None);
+        }
+        let Some(_lock) = Lock::take(lock_path)? else { return Ok(None) };
+        Store::peek_created(path).map(Some)
+    }
+
+    /// What is known of a journal that was not adopted and has not changed since: whether it is damaged.
+    fn look(&self, path: &Path) -> Option<bool> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(path).filter(|(before, _)| *before == look_of(path)).map(|(_, damaged)| *damaged)
+    }
+
+    /// Notes that a journal is not delivered as it is.
+    pub fn pass_over(&self, path: &Path, damaged: bool) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(path.to_owned(), (look_of(path), damaged));
+    }
+
+    fn refuse(&self, path: &Path, error: &StoreError, adopted: &mut Adopted) {
+        adopted.damaged += 1;
+        self.pass_over(path, true);
+        adopted.tell(Level::Error, not_delivered(path, error));
     }
 
     fn adopt_one(
         &self,
         path: &Path,
         origin: &str,
-        told: &mut Vec<(Level, String)>,
-    ) -> Result<Option<(f64, Source)>, StoreError> {
-        if let Err(error @ StoreError::Damaged(_)) = inspect_header(path) {
-            // Not ours, or not readable: its directory gets no lock file either.
-            return Err(error);
-        }
-        let io = |error: io::Error| StoreError::Damaged(error.to_string());
-        let Some(lock) = Lock::take(&self.path(origin, "lock")).map_err(io)? else { return Ok(None) };
+        adopted: &mut Adopted,
+    ) -> Result<Option<Source>, StoreError> {
+        let Some(lock) = Lock::take(&self.path(origin, "lock"))? else { return Ok(None) };
         if !path.exists() {
             // Its last owner has just finished it.
-            return lock.remove().map_err(io).map(|()| None);
+            return Ok(lock.remove().map(|()| None)?);
         }
         // Once more: before we had the lock, somebody was perhaps still making it.
         match (inspect_header(path), lock.noted()) {
             (Ok(()), _) => {}
             // Its process ended while it made it.
             (Err(StoreError::Empty), None) => {
-                return remove_files(path).and_then(|()| lock.remove()).map_err(io).map(|()| None);
+                return Ok(remove_files(path).and_then(|()| lock.remove()).map(|()| None)?);
             }
             (Err(StoreError::Empty), Some(seq)) => {
                 return Err(StoreError::Damaged(format!("it is empty, but held writes up to number {seq}")));
@@ -215,13 +325,20 @@ impl Directory<'_> {
             return Err(StoreError::Damaged(renamed(&holds)));
         }
         let mut store = Store::open(path, self.settings.durability)?;
-        let found = self.read(&mut store, &lock, path, told)?;
+        let found = self.read(&mut store, &lock, path, false, adopted)?;
         if store.is_named() && store.is_spent()? {
             // It only keeps its numbers, for whoever goes on with it.
+            store.close();
+            self.pass_over(path, false);
             return Ok(None);
         }
+        if store.set_in_use(true)? && !store.is_named() {
+            adopted.unclean.push(origin.to_owned());
+        }
         let created = store.created()?;
-        Ok(Some((created, self.source(path.to_owned(), origin.to_owned(), store, lock, found))))
+        let mut source = self.source(path.to_owned(), origin.to_owned(), store, lock, found);
+        source.created = created;
+        Ok(Some(source))
     }
 
     fn read(
@@ -229,28 +346,26 @@ impl Directory<'_> {
         store: &mut Store,
         lock: &Lock,
         path: &Path,
-        told: &mut Vec<(Level, String)>,
+        is_own: bool,
+        adopted: &mut Adopted,
     ) -> Result<Found, StoreError> {
-        let mut found = store.match_replicas(&self.names)?;
-        let path = path.display();
-        for (name, count) in &found.gone {
-            told.push((
-                Level::Warning,
-                format!(
-                    "the journal {path} holds {count} writes for {name:?}, which is not among the replicas; they stay \
-                     there until it is"
-                ),
-            ));
+        let last = store.last()?;
+        // Whom it knew may be lost with its end: then nobody has everything.
+        let admits = is_own || lock.noted().is_some_and(|noted| noted > last);
+        let mut found = store.match_replicas(&self.names, admits, self.settings.max_bytes)?;
+        for gone in &found.gone {
+            adopted.told.push(tell_gone(path, gone));
         }
+        let path = path.display();
         if let Some(noted) = lock.noted().filter(|&noted| noted > found.last) {
-            told.push((
+            adopted.tell(
                 Level::Error,
                 format!(
                     "the journal {path} has lost its end: writes {} to {noted} were in it; what is left is delivered, and \
                      the replicas lack the rest: sync them anew",
                     found.last + 1
                 ),
-            ));
+            );
             // Their numbers were given to writes that a replica may know.
             store.skip_to(noted)?;
             found.last = noted;
@@ -259,11 +374,52 @@ impl Directory<'_> {
     }
 
     fn source(&self, path: PathBuf, origin: String, store: Store, lock: Lock, found: Found) -> Source {
+        // What others left does not grow.
+        let max_gone = if origin == self.own { self.settings.max_bytes } else { usize::MAX };
+        let kind = Kind { durability: self.settings.durability, names: Arc::clone(&self.names), max_gone };
+        let disk = Disk::new(path, kind, &found, store, lock);
+        if origin == self.own {
+            disk.enter();
+        } else {
+            // Its store is opened again when its turn comes.
+            disk.look();
+        }
         let Found { last, cursors, lag, .. } = found;
         let positions = cursors.iter().map(|cursor| cursor.position).collect();
-        let disk = Disk::new(path, self.settings.durability, Arc::clone(&self.names), last, store, lock);
-        Source::new(origin, Journal::on_disk(self.config.limits(), disk, last, lag, positions), cursors)
+        Source::new(origin, Journal::on_disk(self.limits.clone(), disk, last, lag, positions), cursors)
     }
+}
+
+/// What to say of a replica that is not among the settings and has not got everything.
+pub fn tell_gone(path: &Path, gone: &Gone) -> (Level, String) {
+    let (path, name, count) = (path.display(), &gone.name, gone.pending.writes);
+    let holds =
+        format!("the journal {path} holds {count} writes for {name:?}, which is not among the replicas");
+    if gone.given_up {
+        let why = "with what came after them they take more than max_journal_bytes, or there are more than 64 replicas";
+        return (Level::Error, format!("{holds}; they are given up: {why}. It has to be synced anew"));
+    }
+    let advice = format!("a replica that moved is known by its name: Replica(url, name={name:?})");
+    (Level::Warning, format!("{holds}; they stay there until it is ({advice})"))
+}
+
+/// Removes what is left of a journal whose process, or the power, ended while its files were removed, or made. What does not
+/// work is tried again by the next one.
+fn clear(journal: &Path, lock_path: &Path) {
+    // Once more: before we had the lock, somebody was perhaps just making it.
+    if let Ok(Some(lock)) = Lock::take(lock_path)
+        && !journal.exists()
+    {
+        let _ = remove_files(journal).and_then(|()| lock.remove());
+    }
+}
+
+fn look_of(path: &Path) -> Look {
+    let look =
+        |path: &Path| fs::metadata(path).ok().and_then(|data| Some((data.len(), data.modified().ok()?)));
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    [look(path), look(Path::new(&log))]
 }
 
 /// What to say of rejected writes that cannot be read.

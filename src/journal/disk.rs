@@ -1,11 +1,15 @@
 //! A journal's file in use: who may touch it when, and what happens when the disk fails.
 
+mod letters;
+mod place;
+
+pub use letters::NotReplayed;
+
 use std::{
-    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,20 +18,20 @@ use super::{
     GROUP,
     cursor::Cursor,
     damage,
+    directory::tell_gone,
     group::{Group, Wait},
     letter::{DeadLetter, LetterKey},
-    lock::Lock,
-    queue::{Appended, Queue},
+    lock::{Lock, identity},
+    queue::Queue,
     ride::Ride,
     room::{FEW, FEW_PAGES},
-    store::{Store, StoreError, remove_files},
+    store::{Found, Store, StoreError, remove_files},
 };
 use crate::{
     config::Durability,
     error::Error,
     fork,
     reason::{Reason, ReasonCode},
-    write::Draft,
 };
 
 /// How long a disk that failed is left alone before it is tried again.
@@ -38,6 +42,17 @@ const PAGES: i64 = 1_000;
 
 /// How many bytes a replica lacks that does not keep up: half of what one request takes.
 const FULL: usize = 50_000;
+
+/// How a file is used.
+#[derive(Debug)]
+pub struct Kind {
+    /// When a write counts as handed over.
+    pub durability: Durability,
+    /// The replicas' names, to open it again.
+    pub names: Arc<[String]>,
+    /// How many bytes it may hold for a replica that left the settings.
+    pub max_gone: usize,
+}
 
 /// The file of one origin, owned by this process.
 #[derive(Debug)]
@@ -56,6 +71,12 @@ pub struct Disk {
     named: bool,
     /// The replicas' names, to open it again.
     names: Arc<[String]>,
+    /// How many bytes it may hold for a replica that left the settings.
+    max_gone: usize,
+    /// How many use the open store: this process for its own, and each task that delivers it.
+    users: AtomicUsize,
+    /// Whether there may be rejected writes in it.
+    has_letters: AtomicBool,
     file: Mutex<File>,
     failure: Mutex<Failure>,
 }
@@ -68,11 +89,15 @@ struct Failure {
     writes: bool,
     /// What it has lost.
     damage: Option<Arc<str>>,
+    /// Why no next process will find the file.
+    gone: Option<Arc<str>>,
     retry_at: Option<Instant>,
     /// Something that happened and has not been told.
     told: Vec<String>,
-    /// Dead letters that were replayed, to be removed with the next writes that are saved.
-    replayed: Vec<LetterKey>,
+    /// Dead letters that are being replayed, and the numbers of the writes: all go into the file in one step, or none.
+    replayed: Vec<(LetterKey, u64)>,
+    /// Replicas that were synced from a copy: what is in the file of their dead letters is to be removed.
+    copied: Vec<String>,
     /// Dead letters that could not be put into the file.
     letters: Vec<DeadLetter>,
 }
@@ -84,6 +109,10 @@ struct File {
     store: Option<Store>,
     /// Gone once the journal is done with.
     lock: Option<Lock>,
+    /// Which file the journal was when it was opened.
+    identity: Option<(u64, u64)>,
+    /// When it was last seen that it is still there.
+    seen: Instant,
 }
 
 /// The file, locked; no fork happens meanwhile.
@@ -94,25 +123,27 @@ struct Access<'a> {
 }
 
 impl Disk {
-    /// The file at `path`, which holds the writes up to number `saved`.
-    pub fn new(
-        path: PathBuf,
-        durability: Durability,
-        names: Arc<[String]>,
-        saved: u64,
-        store: Store,
-        lock: Lock,
-    ) -> Self {
+    /// The file at `path`, of which it is known what was `found` in it.
+    pub fn new(path: PathBuf, kind: Kind, found: &Found, store: Store, lock: Lock) -> Self {
+        let Kind { durability, names, max_gone } = kind;
         Self {
             named: store.is_named(),
+            users: AtomicUsize::new(0),
+            has_letters: AtomicBool::new(found.has_letters),
+            file: Mutex::new(File {
+                store: Some(store),
+                lock: Some(lock),
+                identity: identity(&path),
+                seen: Instant::now(),
+            }),
             path,
             durability,
-            saved: AtomicU64::new(saved),
+            saved: AtomicU64::new(found.last),
             collected: AtomicU64::new(0),
             room: AtomicBool::new(true),
             group: Group::default(),
             names,
-            file: Mutex::new(File { store: Some(store), lock: Some(lock) }),
+            max_gone,
             failure: Mutex::default(),
         }
     }
@@ -156,6 +187,18 @@ impl Disk {
 
     fn failure(&self) -> MutexGuard<'_, Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more who uses the open store.
+    pub fn enter(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One less. A store that nobody uses is closed until it is needed again; the journal stays owned.
+    pub fn leave(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.store().rest();
+        }
     }
 
     /// Puts the writes up to number `seq` into the file. One thread at a time does so, for all that have come by then;
@@ -205,6 +248,7 @@ impl Disk {
 
     /// Puts into the file what waits for it, in one step. Whether that worked.
     fn save_group(&self, access: &mut Access<'_>, queue: &Queue) -> bool {
+        access.look();
         let mut rides = self.group.take_rides();
         if !rides.is_empty() && !self.put_letters(access) {
             rides.drain(..).for_each(|ride| ride.end(false));
@@ -215,7 +259,7 @@ impl Disk {
     }
 
     fn commit(&self, access: &mut Access<'_>, queue: &Queue, rides: &[Arc<Ride>]) -> bool {
-        let replayed = self.failure().replayed.clone();
+        let (replayed, numbers): (Vec<_>, Vec<_>) = self.failure().replayed.iter().cloned().unzip();
         // A dead letter goes in the same step in which all writes come that replay one.
         let count = if replayed.is_empty() { GROUP } else { usize::MAX };
         let (writes, last) = queue.unsaved(self.saved(), count);
@@ -233,13 +277,18 @@ impl Disk {
         }
         if let Err(error) = result {
             self.fails(&error);
-            self.failure().writes = true;
+            {
+                let mut failure = self.failure();
+                failure.writes = true;
+                failure.replayed.clear();
+            }
+            // Sent from memory, they would be replayed once more by a process that finds the letters in the file.
+            queue.withdraw(&numbers);
             queue.send_unsaved();
             return false;
         }
         self.works();
-        // New ones come behind them, and only while nobody saves.
-        self.failure().replayed.drain(..replayed.len());
+        self.failure().replayed.clear();
         access.note(last);
         self.saved.store(last, Ordering::Release);
         queue.saved(last);
@@ -322,22 +371,8 @@ impl Disk {
         ride.is_saved()
     }
 
-    /// Puts dead letters into the file that could not be put there when they were written. Before any position that is past
-    /// them: a write that is neither pending nor a dead letter is lost. Whether none is left.
-    fn put_letters(&self, access: &mut Access<'_>) -> bool {
-        let letters = self.failure().letters.clone();
-        if letters.is_empty() {
-            return true;
-        }
-        let done = self.check(access.with(|store| store.insert_letters(&letters)));
-        if done {
-            self.failure().letters.clear();
-        }
-        done
-    }
-
     /// Removes a group of writes that every replica is past. Whether there may be more.
-    pub(super) fn collect(&self) -> bool {
+    pub(super) fn collect(&self, floor: u64) -> bool {
         if self.is_resting() {
             return false;
         }
@@ -348,13 +383,26 @@ impl Disk {
         };
         let full = match &result {
             Ok((count, through)) => {
-                self.collected.store(*through, Ordering::Relaxed);
-                *count == most
+                // What is left up to there waits for a replica that is not among the settings.
+                let whole = *count == most;
+                self.collected.store(if whole { *through } else { floor.max(*through) }, Ordering::Relaxed);
+                whole
             }
             Err(_) => false,
         };
         if full || !self.check(result) {
             return full;
+        }
+        match access.with(|store| store.limit_gone(self.max_gone)) {
+            Ok(gone) if !gone.is_empty() => {
+                let told = gone.iter().map(|gone| tell_gone(&self.path, gone).1);
+                self.failure().told.extend(told);
+                // What was held for them goes.
+                self.collected.store(0, Ordering::Relaxed);
+                return true;
+            }
+            // It is tried again with the next group.
+            _ => {}
         }
         let shrunk = access.with(|store| store.shrink(PAGES));
         let room = shrunk.or_else(|_| access.with(|store| store.shrink(FEW_PAGES))).unwrap_or(false);
@@ -367,25 +415,18 @@ impl Disk {
         self.room.load(Ordering::Relaxed)
     }
 
-    /// Keeps a rejected write, together with how far its replica is then. In memory while the disk fails.
-    pub fn bury(&self, letter: DeadLetter, replica: u8, cursor: &Cursor) {
-        let mut access = self.store();
-        let done = !self.is_resting()
-            && self.put_letters(&mut access)
-            && self.check(access.with(|store| store.bury(&letter, usize::from(replica), cursor)));
-        if !done {
-            self.failure().letters.push(letter);
-        }
-    }
-
     /// Puts into the file what could not be put there when it happened. Whether the disk still fails.
     pub(super) fn catch_up(&self, queue: &Queue) -> bool {
-        let failed = |failure: &Failure| failure.problem.is_some() || !failure.letters.is_empty();
+        let failed = |failure: &Failure| {
+            let open = !failure.letters.is_empty() || !failure.copied.is_empty();
+            open || failure.problem.is_some() || failure.gone.is_some()
+        };
         if !failed(&self.failure()) || self.is_resting() {
             return failed(&self.failure());
         }
         // Held throughout, so that no letter is replayed meanwhile.
         let mut access = self.store();
+        access.look();
         let last = self.saved().min(queue.last());
         if !self.put_letters(&mut access) || !self.check(access.with(|store| store.skip_to(last))) {
             return true;
@@ -396,87 +437,12 @@ impl Disk {
         } else {
             self.works();
         }
-        false
+        self.failure().gone.is_some()
     }
 
     /// Has the disk tried again at once.
     pub fn try_again(&self) {
         self.failure().retry_at = None;
-    }
-
-    /// The rejected writes that are kept here.
-    pub fn letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
-        let mut letters = self.with(|store| store.letters())?;
-        let failure = self.failure();
-        letters.extend(failure.letters.iter().cloned());
-        let replayed: HashSet<_> = failure.replayed.iter().collect();
-        letters.retain(|letter| !replayed.contains(&letter.key));
-        Ok(letters)
-    }
-
-    /// Removes rejected writes. How many of them were there.
-    pub fn discard(&self, keys: &[LetterKey]) -> Result<usize, StoreError> {
-        let count = self.with(|store| store.delete_letters(keys))?;
-        let keys: HashSet<_> = keys.iter().collect();
-        let mut failure = self.failure();
-        let before = failure.letters.len();
-        failure.letters.retain(|letter| !keys.contains(&letter.key));
-        Ok(count + before - failure.letters.len())
-    }
-
-    /// Appends writes that replay rejected ones, and saves them in the step that removes those.
-    pub(super) fn replay(&self, queue: &Queue, drafts: Vec<(LetterKey, Draft)>) -> Vec<Appended> {
-        // Held throughout, so that nobody saves one without the other.
-        let mut access = self.store();
-        let mut writes = Vec::with_capacity(drafts.len());
-        let mut taken = HashSet::new();
-        for (key, draft) in drafts {
-            let appended = queue.append(draft);
-            if appended.is_taken() {
-                taken.insert(key);
-            }
-            writes.push(appended);
-        }
-        {
-            let mut failure = self.failure();
-            failure.letters.retain(|letter| !taken.contains(&letter.key));
-            failure.replayed.extend(taken);
-        }
-        // Once the queue is closed, numbers are given to what is not kept.
-        self.save(&mut access, queue, queue.last());
-        writes
-    }
-
-    /// Moves all rejected writes to `other`: there first, so that none can be lost.
-    pub fn move_letters(&self, other: &Self) -> Result<(), StoreError> {
-        let mut access = self.store();
-        if access.file.lock.is_none() {
-            // They were moved before it was closed.
-            return Ok(());
-        }
-        let mut letters = access.with(|store| store.letters())?;
-        let in_file: Vec<_> = letters.iter().map(|letter| letter.key.clone()).collect();
-        letters.extend(self.failure().letters.iter().cloned());
-        if letters.is_empty() {
-            return Ok(());
-        }
-        other.with(|store| store.insert_letters(&letters))?;
-        self.failure().letters.clear();
-        access.with(|store| store.delete_letters(&in_file)).map(drop)
-    }
-
-    /// Removes the oldest rejected writes beyond `max`. How many there were.
-    pub fn drop_letters(&self, max: usize) -> usize {
-        let excess = {
-            let letters = &mut self.failure().letters;
-            let excess = letters.len().saturating_sub(max);
-            letters.drain(..excess).count()
-        };
-        if self.is_resting() {
-            excess
-        } else {
-            excess + self.with(|store| store.drop_letters(max)).unwrap_or(0)
-        }
     }
 
     /// Whether the file is in use.
@@ -495,7 +461,8 @@ impl Disk {
             return None;
         }
         let failure = self.failure();
-        failure.problem.clone().or_else(|| failure.damage.clone())
+        let problem = failure.problem.as_ref().or(failure.gone.as_ref()).or(failure.damage.as_ref());
+        problem.cloned()
     }
 
     /// What happened since the last time this was asked.
@@ -514,17 +481,16 @@ impl Disk {
         reason
     }
 
-    /// Closes the store until it is needed again; the journal stays owned.
-    pub fn rest(&self) {
-        if let Some(store) = self.store().file.store.take() {
-            store.close();
-        }
-    }
-
-    /// Closes the file, and removes it if nothing in it is of any use. Whether it is gone.
-    pub fn end(&self) -> bool {
+    /// Closes the file, and removes it if nothing in it is of any use. `clean` where nothing of it was lost. Whether it is
+    /// gone.
+    pub fn end(&self, clean: bool) -> bool {
         let mut access = self.store();
-        let spent = access.with(|store| store.is_spent()).unwrap_or(false) && !self.named;
+        // What fails here leaves the mark of an unclean end, which is then true.
+        let clean = clean && self.put_letters(&mut access);
+        let spent = clean && !self.named && access.with(|store| store.is_spent()).unwrap_or(false);
+        if clean && !spent {
+            let _ = access.with(|store| store.set_in_use(false));
+        }
         if let Some(store) = access.file.store.take() {
             store.close();
         }
@@ -535,6 +501,15 @@ impl Disk {
             let _ = lock.remove();
         }
         spent
+    }
+}
+
+impl Drop for Access<'_> {
+    fn drop(&mut self) {
+        // Many processes may have died, and each store takes several descriptors.
+        if self.disk.users.load(Ordering::Acquire) == 0 {
+            self.rest();
+        }
     }
 }
 
@@ -552,6 +527,13 @@ impl Access<'_> {
         match run(store) {
             Err(error) if error.is_full() && store.make_room() => run(store),
             result => result,
+        }
+    }
+
+    /// Closes the store.
+    fn rest(&mut self) {
+        if let Some(store) = self.file.store.take() {
+            store.close();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Rejected writes of a journal in memory: a bounded ring.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,10 +27,16 @@ impl Letters {
 
     /// Removes those with these keys. How many there were.
     pub fn remove(&self, keys: &[LetterKey]) -> usize {
+        let keys: HashSet<_> = keys.iter().collect();
         let mut ring = self.ring();
         let before = ring.len();
         ring.retain(|letter| !keys.contains(&letter.key));
         before - ring.len()
+    }
+
+    /// Removes those of a replica.
+    pub fn remove_of(&self, replica: &str) {
+        self.ring().retain(|letter| letter.key.replica != replica);
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<DeadLetter>> {

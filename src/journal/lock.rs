@@ -58,6 +58,28 @@ impl Lock {
         held().contains(path)
     }
 
+    /// Whether the file is still there for others to see.
+    pub fn is_there(&self) -> bool {
+        is_still_there(&self.file, &self.path)
+    }
+
+    /// Owns the journal again whose lock file was removed. Whether nobody else does by now.
+    pub fn take_again(&mut self) -> io::Result<bool> {
+        if self.is_there() {
+            return Ok(true);
+        }
+        let noted = self.noted();
+        let file = private::open(&self.path)?;
+        if !try_lock(&file)? || !is_still_there(&file, &self.path) {
+            return Ok(false);
+        }
+        self.file = file;
+        if let Some(seq) = noted {
+            self.note(seq)?;
+        }
+        Ok(true)
+    }
+
     /// Notes the last write that was committed.
     pub fn note(&self, seq: u64) -> io::Result<()> {
         self.file.write_all_at(format!("{seq:0DIGITS$}\n").as_bytes(), 0)
@@ -82,16 +104,36 @@ impl Drop for Lock {
     }
 }
 
-fn try_lock(file: &File) -> io::Result<bool> {
-    let request = libc::flock {
+/// A write lock on so many bytes; on all of a file where `length` is 0.
+fn write_lock(start: libc::off_t, length: libc::off_t) -> libc::flock {
+    libc::flock {
         l_type: libc::F_WRLCK as _,
         l_whence: libc::SEEK_SET as _,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: length,
         l_pid: 0,
         #[cfg(target_os = "freebsd")]
         l_sysid: 0,
-    };
+    }
+}
+
+/// Whether another process has the SQLite database at `path` open in WAL mode: it holds a lock on these bytes for as long
+/// (<https://www.sqlite.org/src/file/src/os.h>, `SHARED_FIRST`). Not to be asked of a file that this process has open.
+pub fn is_open_elsewhere(path: &Path) -> io::Result<bool> {
+    const SHARED_FIRST: libc::off_t = 0x4000_0002;
+    const SHARED_SIZE: libc::off_t = 510;
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut request = write_lock(SHARED_FIRST, SHARED_SIZE);
+    // SAFETY: the descriptor is open for as long as `file` lives, and `request` is a valid `flock`.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    const UNLOCKED: libc::c_short = libc::F_UNLCK as _;
+    Ok(request.l_type != UNLOCKED)
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    let request = write_lock(0, 0);
     // SAFETY: the descriptor is open for as long as `file` is borrowed, and `request` is a valid `flock`.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &request) } == 0 {
         return Ok(true);
@@ -105,9 +147,13 @@ fn try_lock(file: &File) -> io::Result<bool> {
 
 /// Whether the path still names the file: its last owner may have removed it while we waited for the lock.
 fn is_still_there(file: &File, path: &Path) -> bool {
-    let identity = |data: io::Result<fs::Metadata>| data.ok().map(|data| (data.dev(), data.ino()));
-    let named = identity(fs::metadata(path));
-    named.is_some() && identity(file.metadata()) == named
+    let named = identity(path);
+    named.is_some() && file.metadata().ok().map(|data| (data.dev(), data.ino())) == named
+}
+
+/// Which file a path names: its device and its number there.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 struct Held {

@@ -24,8 +24,8 @@ mod writer;
 use std::sync::Arc;
 
 pub use cursor::{Cursor, Issued, State, Stopped};
-pub use directory::{Opened, letters_left, open};
-pub use disk::Disk;
+pub use directory::{Adopted, Directory, MAX_ADOPTED, Opened, letters_left, open, tell_gone};
+pub use disk::{Disk, NotReplayed};
 pub use letter::{DeadLetter, LetterKey};
 pub use letters::Letters;
 pub use queue::{Appended, Limits, Pending, replicas_in};
@@ -109,6 +109,11 @@ impl Journal {
     /// Puts into the file what else could not be put there when it happened. Whether the disk still fails.
     pub fn catch_up(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.catch_up(&self.queue))
+    }
+
+    /// How many writes are not in the file yet, without a lock: perhaps one more or less.
+    pub fn unsaved_about(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| self.queue.last_seen().saturating_sub(disk.saved()))
     }
 
     /// How many writes are not in the file yet.
@@ -231,14 +236,14 @@ impl Journal {
     pub fn collect(&self, idle: bool) -> bool {
         let Some(disk) = &self.disk else { return false };
         let ripe = self.queue.floor().saturating_sub(disk.collected());
-        (ripe >= GROUP as u64 || idle && (ripe > 0 || disk.has_room())) && disk.collect()
+        (ripe >= GROUP as u64 || idle && (ripe > 0 || disk.has_room())) && disk.collect(self.queue.floor())
     }
 
-    /// Appends writes that replay dead letters, each of which is removed in the same step.
-    pub fn replay(&self, drafts: Vec<(LetterKey, Draft)>) -> Vec<Appended> {
+    /// Appends writes that replay dead letters, each of which is removed in the same step; all, or none.
+    pub fn replay(&self, drafts: Vec<(LetterKey, Draft)>) -> Result<Vec<Appended>, NotReplayed> {
         match &self.disk {
             Some(disk) => disk.replay(&self.queue, drafts),
-            None => drafts.into_iter().map(|(_, draft)| self.queue.append(draft)).collect(),
+            None => Ok(drafts.into_iter().map(|(_, draft)| self.queue.append(draft)).collect()),
         }
     }
 }
@@ -283,6 +288,11 @@ impl Journal {
     /// From now on writes are settled at once as not accepted.
     pub fn close(&self) {
         self.queue.close();
+    }
+
+    /// Whether it accepts nothing more.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Whether `replica` takes writes.

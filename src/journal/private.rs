@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::store::BESIDE;
+
 /// What the owner may do with a file.
 const FILE: u32 = 0o600;
 
@@ -37,7 +39,7 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 }
 
 fn holds_journals_only(path: &Path) -> io::Result<bool> {
-    const OURS: [&str; 4] = [".journal", ".journal-wal", ".journal-shm", ".lock"];
+    const OURS: [&str; 5] = [".journal", ".journal-wal", ".journal-shm", ".journal-journal", ".lock"];
     let names = fs::read_dir(path)?.flatten().map(|entry| entry.file_name());
     let mut ours = names.map(|name| OURS.iter().any(|end| name.to_string_lossy().ends_with(end)));
     Ok(fs::metadata(path)?.mode() & SHARED == 0 && ours.next() == Some(true) && ours.all(|ours| ours))
@@ -68,7 +70,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Narrows a journal's file that was found, and what SQLite has put beside it.
 pub fn narrow(path: &Path) {
-    for end in ["", "-wal", "-shm"] {
+    for end in [""].into_iter().chain(BESIDE) {
         let mut path = path.as_os_str().to_owned();
         path.push(end);
         narrow_to(&PathBuf::from(path), FILE);

@@ -84,6 +84,8 @@ pub struct Queue {
     limits: Limits,
     /// The last write that may be sent: with a file, one that is in it.
     sendable: AtomicU64,
+    /// The last write that was numbered, for who asks without the lock.
+    newest: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -158,7 +160,12 @@ impl Queue {
             positions: vec![0; replicas],
             filed: None,
         };
-        Self { limits, sendable: AtomicU64::new(u64::MAX), inner: Mutex::new(inner) }
+        Self {
+            limits,
+            sendable: AtomicU64::new(u64::MAX),
+            newest: AtomicU64::new(0),
+            inner: Mutex::new(inner),
+        }
     }
 
     /// One in front of a file that holds the writes up to number `last`, of which each replica lacks what `lag` says
@@ -193,6 +200,7 @@ impl Queue {
         if inner.closed {
             return Appended { write, absent, full: 0 };
         }
+        self.newest.store(seq, Ordering::Relaxed);
         let full = inner.push(&write, &self.limits);
         Appended { write, absent, full }
     }
@@ -281,6 +289,11 @@ impl Queue {
         self.sendable.load(Ordering::Acquire)
     }
 
+    /// The same as [`Self::last`] without the lock: perhaps the one before.
+    pub fn last_seen(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
     /// The number of the last write appended; 0 before the first.
     pub fn last(&self) -> u64 {
         self.inner().last()
@@ -307,6 +320,25 @@ impl Queue {
         let released = inner.release();
         drop(inner);
         drop(released);
+    }
+
+    /// Makes nothing of writes that nobody has seen yet and that are not in the file: their numbers stay empty.
+    pub fn withdraw(&self, numbers: &[u64]) {
+        let mut inner = self.inner();
+        for &seq in numbers {
+            let at = seq.checked_sub(inner.first).map(|at| at as usize);
+            let Some((at, write)) = at.and_then(|at| Some((at, Arc::clone(inner.writes.get(at)?)))) else {
+                continue;
+            };
+            for replica in replicas_in(write.settlement.open()) {
+                inner.lag[replica].remove(&write);
+            }
+            let body = Body::Many(Box::default());
+            let empty = Arc::new(Write::new(seq, write.submitted, body, None, RECORD_BYTES, 0));
+            inner.total.remove(&write);
+            inner.total.count(&empty);
+            inner.writes[at] = empty;
+        }
     }
 
     /// Whether `replica` takes writes.
@@ -412,6 +444,11 @@ impl Queue {
     /// From now on writes are settled at once as not accepted.
     pub fn close(&self) {
         self.inner().closed = true;
+    }
+
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.inner().closed
     }
 
     /// What is in the journal. With a file, its bytes are those that the replica furthest behind waits for.

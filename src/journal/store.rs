@@ -2,13 +2,20 @@
 //!
 //! SQLite, in WAL mode. One connection, used by one thread at a time, in the one process that owns the file.
 
+mod members;
+mod schema;
+
 use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, types::FromSql};
 
+pub use self::members::Gone;
+use self::schema::{SCHEMA, VERSION, upgrade};
 use super::{
     body,
     cursor::{Cursor, State},
@@ -27,20 +34,6 @@ use crate::{
 
 /// The number in the file's header that says it is a journal of ours: "aftq".
 const APPLICATION_ID: i32 = 0x6166_7471;
-
-/// The version of the tables below. A newer one is refused, an older one would be converted here.
-const VERSION: i32 = 1;
-
-/// `body` holds the statement's text where `many` is 0 and JSON where it is 1. `sum` is a CRC-32 of the row.
-const SCHEMA: &str = "
-CREATE TABLE origin (id TEXT NOT NULL, named INTEGER NOT NULL, created REAL NOT NULL, last INTEGER NOT NULL);
-CREATE TABLE replicas (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL);
-CREATE TABLE writes (seq INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, targets INTEGER NOT NULL, expected INTEGER,
-    submitted REAL NOT NULL, many INTEGER NOT NULL, sum INTEGER NOT NULL, body TEXT NOT NULL);
-CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, replica TEXT NOT NULL, origin TEXT NOT NULL, seq INTEGER NOT NULL,
-    code TEXT NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL, time REAL NOT NULL, expected INTEGER,
-    body TEXT NOT NULL, UNIQUE (replica, origin, seq));
-";
 
 /// The position of a replica that gets nothing of this journal any more.
 pub const NOTHING_MORE: u64 = i64::MAX as u64;
@@ -97,8 +90,8 @@ pub struct Store {
     room: Room,
     origin: String,
     named: bool,
-    /// For each replica of the settings, its bit in the file.
-    bits: Vec<u8>,
+    /// For each replica of the settings, its bit in the file; one that the file does not know has none.
+    bits: Vec<Option<u8>>,
     /// Whether the bits are the indices, so that sets need no translation.
     same: bool,
 }
@@ -121,8 +114,10 @@ pub struct Found {
     pub cursors: Vec<Cursor>,
     /// What each still has to get.
     pub lag: Vec<Pending>,
-    /// Replicas that are not among the settings any more, and how many writes were pending for them.
-    pub gone: Vec<(String, usize)>,
+    /// Replicas that are not among the settings any more and have not got everything.
+    pub gone: Vec<Gone>,
+    /// Whether there are rejected writes in it.
+    pub has_letters: bool,
 }
 
 impl Store {
@@ -135,7 +130,7 @@ impl Store {
         ))?;
         let Origin { id, named } = origin;
         let created = now().max(after + 0.001);
-        connection.execute("INSERT INTO origin VALUES (?1, ?2, ?3, 0)", params![id, named, created])?;
+        connection.execute("INSERT INTO origin VALUES (?1, ?2, ?3, 0, 1)", params![id, named, created])?;
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         let room = Room::new(path);
@@ -146,6 +141,7 @@ impl Store {
     pub fn open(path: &Path, durability: Durability) -> Result<Self> {
         inspect_header(path)?;
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
+        upgrade(&connection)?;
         let (origin, named) = connection
             .query_row("SELECT id, named FROM origin", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
@@ -156,14 +152,7 @@ impl Store {
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
     pub fn peek(path: &Path) -> Result<String> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-        let read = |how: &str| -> Result<String> {
-            let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
-            Ok(connection.query_row("SELECT id FROM origin", [], |row| row.get(0))?)
-        };
-        // Its process, or the power, may have ended while the log was copied into it: then the log says how it is.
-        read("immutable=1").or_else(|error| if has_log(path) { read("mode=ro") } else { Err(error) })
+        peeked(path, "SELECT id FROM origin")
     }
 
     /// Whose writes it holds.
@@ -179,75 +168,6 @@ impl Store {
     /// When it was created, in seconds since 1970.
     pub fn created(&self) -> Result<f64> {
         Ok(self.connection.query_row("SELECT created FROM origin", [], |row| row.get(0))?)
-    }
-
-    /// Gives each replica of the settings its bit, and reads how far each is.
-    pub fn match_replicas(&mut self, names: &[String]) -> Result<Found> {
-        let known = self.match_bits(names)?;
-        let gone = known.into_iter().filter(|(_, name)| !names.contains(name));
-        let gone = gone.map(|(bit, name)| Ok((name, self.lag_of_bit(bit)?.writes)));
-        let gone = gone.filter(|gone| !matches!(gone, Ok((_, 0)))).collect::<Result<_>>()?;
-        let cursors = (0..names.len()).map(|index| self.cursor(index)).collect::<Result<Vec<_>>>()?;
-        let lag = self.bits.iter().map(|&bit| self.lag_of_bit(bit)).collect::<Result<_>>()?;
-        // While the disk failed, positions may have got into the file that the writes did not.
-        let known = cursors.iter().flat_map(|cursor| {
-            let position = Some(cursor.position).filter(|&position| position < NOTHING_MORE);
-            // What a replica says that was synced anew is no number of ours.
-            let standing = cursor.state.standing.filter(|_| !cursor.state.synced);
-            position.into_iter().chain(standing.map(|standing| standing.seq))
-        });
-        let last = known.fold(self.last()?, u64::max);
-        Ok(Found { last, cursors, lag, gone })
-    }
-
-    /// Gives each replica of the settings its bit. The replicas that were known before.
-    pub fn match_bits(&mut self, names: &[String]) -> Result<Vec<(u8, String)>> {
-        let known = self.known_replicas()?;
-        let mut next = known.iter().map(|(bit, _)| bit + 1).max().unwrap_or(0);
-        let mut bits = Vec::new();
-        for name in names {
-            let bit = match known.iter().find(|(_, known)| known == name) {
-                Some(&(bit, _)) => bit,
-                None => {
-                    let (position, state) = (self.last()? as i64, state_of(&Cursor::default()));
-                    // In one step with its sum: a row without one is damaged.
-                    self.connection
-                        .prepare_cached("INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)")?
-                        .execute(params![next, name, position, state, sum_of(&[position], &state)])?;
-                    next += 1;
-                    next - 1
-                }
-            };
-            if bit >= 64 {
-                return Err(StoreError::Damaged("it names more than 64 replicas".into()));
-            }
-            bits.push(bit);
-        }
-        self.same = bits.iter().enumerate().all(|(index, &bit)| index == usize::from(bit));
-        self.bits = bits;
-        Ok(known)
-    }
-
-    /// Gives up what is pending for replicas that are not among the settings any more.
-    pub fn forget_gone(&self) -> Result<()> {
-        for (bit, _) in self.known_replicas()?.into_iter().filter(|(bit, _)| !self.bits.contains(bit)) {
-            self.save_bit(bit, NOTHING_MORE, &state_of(&Cursor::default()))?;
-        }
-        Ok(())
-    }
-
-    fn known_replicas(&self) -> Result<Vec<(u8, String)>> {
-        let mut statement = self.connection.prepare_cached("SELECT bit, name FROM replicas ORDER BY bit")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<std::result::Result<_, _>>()?)
-    }
-
-    fn lag_of_bit(&self, bit: u8) -> Result<Pending> {
-        let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM writes WHERE targets & (1 << ?1) \
-                   AND seq > (SELECT position FROM replicas WHERE bit = ?1)";
-        Ok(self.connection.prepare_cached(sql)?.query_row([bit], |row| {
-            Ok(Pending { writes: row.get::<_, i64>(0)? as usize, bytes: row.get::<_, i64>(1)? as usize })
-        })?)
     }
 
     /// The last write that was ever in it.
@@ -281,7 +201,7 @@ impl Store {
 
     fn save_cursors<'a>(&self, cursors: impl IntoIterator<Item = (u8, &'a Cursor)>) -> Result<()> {
         cursors.into_iter().try_for_each(|(index, cursor)| {
-            self.save_bit(self.bits[usize::from(index)], cursor.position, &state_of(cursor))
+            self.save_index(usize::from(index), cursor.position, &state_of(cursor))
         })
     }
 
@@ -372,26 +292,31 @@ impl Store {
 
     /// The number of the newest write for replica number `index`.
     pub fn newest_for(&self, index: usize) -> Result<Option<u64>> {
+        let Some(bit) = self.bits[index] else { return Ok(None) };
         let sql = "SELECT seq FROM writes WHERE targets & (1 << ?1) ORDER BY seq DESC LIMIT 1";
-        let seq =
-            self.connection.prepare_cached(sql)?.query_row([self.bits[index]], |row| row.get::<_, i64>(0));
+        let seq = self.connection.prepare_cached(sql)?.query_row([bit], |row| row.get::<_, i64>(0));
         Ok(seq.optional()?.map(|seq| seq as u64))
     }
 
     /// When the first write after number `position` was handed over that is for replica number `index`.
     pub fn oldest_for(&self, index: usize, position: u64) -> Result<Option<Moment>> {
+        let Some(bit) = self.bits[index] else { return Ok(None) };
         let sql = "SELECT submitted FROM writes WHERE seq > ?2 AND targets & (1 << ?1) ORDER BY seq LIMIT 1";
-        let params = params![self.bits[index], position.min(NOTHING_MORE) as i64];
+        let params = params![bit, position.min(NOTHING_MORE) as i64];
         let at = self.connection.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
         Ok(at.map(moment))
     }
 
     fn cursor(&self, index: usize) -> Result<Cursor> {
+        let Some(bit) = self.bits[index] else {
+            let state = State { finished: true, ..State::default() };
+            return Ok(Cursor { position: self.last()?, state });
+        };
         let sql = "SELECT position, state, sum FROM replicas WHERE bit = ?1";
         let (position, state, sum): (i64, String, u32) = self
             .connection
             .prepare_cached(sql)?
-            .query_row([self.bits[index]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            .query_row([bit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         if sum != sum_of(&[position], &state) {
             return Err(StoreError::Damaged("how far a replica is has changed in it".into()));
         }
@@ -402,11 +327,15 @@ impl Store {
 
     /// Keeps how far a replica is.
     pub fn save_cursor(&self, index: usize, cursor: &Cursor) -> Result<()> {
-        let (bit, state) = (self.bits[index], state_of(cursor));
+        let state = state_of(cursor);
         if self.room.fits(state.len()) {
-            return self.save_bit(bit, cursor.position, &state);
+            return self.save_index(index, cursor.position, &state);
         }
-        self.grow(|store| store.save_bit(bit, cursor.position, &state))
+        self.grow(|store| store.save_index(index, cursor.position, &state))
+    }
+
+    fn save_index(&self, index: usize, position: u64, state: &str) -> Result<()> {
+        self.bits[index].map_or(Ok(()), |bit| self.save_bit(bit, position, state))
     }
 
     fn save_bit(&self, bit: u8, position: u64, state: &str) -> Result<()> {
@@ -441,10 +370,9 @@ impl Store {
 
     /// Keeps a rejected write, together with how far its replica is then.
     pub fn bury(&mut self, letter: &DeadLetter, index: usize, cursor: &Cursor) -> Result<()> {
-        let bit = self.bits[index];
         self.grow(|store| {
             store.insert_letter(letter)?;
-            store.save_bit(bit, cursor.position, &state_of(cursor))
+            store.save_index(index, cursor.position, &state_of(cursor))
         })
     }
 
@@ -483,6 +411,31 @@ impl Store {
             letters.push(read_letter(row)?);
         }
         Ok(letters)
+    }
+
+    /// Whether there are dead letters.
+    pub fn has_letters(&self) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// Removes the dead letters of a replica that was synced from a copy of the primary: what it rejected is in the copy.
+    pub fn delete_letters_of(&self, replica: &str) -> Result<usize> {
+        let sql = "DELETE FROM dead_letters WHERE replica = ?1";
+        Ok(self.connection.prepare_cached(sql)?.execute([replica])?)
+    }
+
+    /// Copies all that is in it to a new file.
+    pub fn copy_to(&self, path: &Path) -> Result<()> {
+        let name = path.to_str().ok_or_else(|| StoreError::Damaged("its path is not UTF-8".into()))?;
+        private::create_file(path)?;
+        self.connection.execute("VACUUM INTO ?1", [name])?;
+        Ok(())
+    }
+
+    /// When the journal at `path` was made, in seconds since 1970, without changing it.
+    pub fn peek_created(path: &Path) -> Result<f64> {
+        peeked(path, "SELECT created FROM origin")
     }
 
     /// Removes dead letters. How many of them were there.
@@ -582,12 +535,14 @@ impl Store {
             return set;
         }
         let bits = self.bits.iter().enumerate();
-        bits.filter(|(index, _)| set & (1 << index) != 0).map(|(_, bit)| 1 << bit).sum()
+        bits.filter(|(index, _)| set & (1 << index) != 0).filter_map(|(_, bit)| bit.map(|bit| 1 << bit)).sum()
     }
 
     fn to_here(&self, set: ReplicaSet) -> ReplicaSet {
         let bits = self.bits.iter().enumerate();
-        bits.filter(|(_, bit)| set & (1 << **bit) != 0).map(|(index, _)| 1 << index).sum()
+        bits.filter(|(_, bit)| bit.is_some_and(|bit| set & (1 << bit) != 0))
+            .map(|(index, _)| 1 << index)
+            .sum()
     }
 }
 
@@ -658,6 +613,27 @@ pub fn remove_files(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What `sql` gives, without a change of the file.
+fn peeked<T: FromSql>(path: &Path, sql: &str) -> Result<T> {
+    let read = |how| Ok(peeking(path, how)?.query_row(sql, [], |row| row.get(0))?);
+    // Its process, or the power, may have ended while the log was copied into it: then the log says how it is.
+    read("immutable=1").or_else(|error| if has_log(path) { read("mode=ro") } else { Err(error) })
+}
+
+/// A connection that changes nothing: `how` says whether it sees what is in the main file alone.
+fn peeking(path: &Path, how: &str) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let mut name = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => name.extend(format!("%{byte:02x}").bytes()),
+            byte => name.push(byte),
+        }
+    }
+    let uri = [b"file:".as_slice(), &name, b"?", how.as_bytes()].concat();
+    Ok(Connection::open_with_flags(Path::new(OsStr::from_bytes(&uri)), flags)?)
 }
 
 /// Whether there is anything in the log beside a journal's file.
@@ -747,7 +723,7 @@ mod tests {
     fn what_is_inserted_is_loaded_and_collected_once_all_are_past_it() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = store(directory.path());
-        store.match_replicas(&names(&["one", "two"])).unwrap();
+        store.match_replicas(&names(&["one", "two"]), true, usize::MAX).unwrap();
         let writes: Vec<_> = (1..=5).map(|seq| write(seq, "SELECT 'é'")).collect();
         store.insert(writes.iter(), &[], [].into_iter()).unwrap();
         let loaded = store.load(1, 5, 10, |_| 0b10).unwrap();
@@ -773,12 +749,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.journal");
         let mut first = store(directory.path());
-        first.match_replicas(&names(&["one", "two"])).unwrap();
+        first.match_replicas(&names(&["one", "two"]), true, usize::MAX).unwrap();
         first.insert([write(1, "x")].iter(), &[], [].into_iter()).unwrap();
         first.close();
         let mut again = Store::open(&path, Durability::Process).unwrap();
-        let found = again.match_replicas(&names(&["three", "two"])).unwrap();
-        assert_eq!(found.gone, [("one".to_owned(), 1)]);
+        let found = again.match_replicas(&names(&["three", "two"]), true, usize::MAX).unwrap();
+        assert_eq!(found.gone.len(), 1);
+        assert_eq!((found.gone[0].name.as_str(), found.gone[0].pending.writes), ("one", 1));
         assert_eq!(found.lag.iter().map(|lag| lag.writes).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(again.load(0, 2, 9, |_| !0).unwrap()[0].body.targets(), 0b10);
     }
@@ -797,7 +774,7 @@ mod tests {
     fn the_main_file_has_room_for_all_that_is_in_the_log() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = store(directory.path());
-        store.match_replicas(&names(&["one"])).unwrap();
+        store.match_replicas(&names(&["one"]), true, usize::MAX).unwrap();
         for seq in 1..=300 {
             // Alone and with others, small and large, and the longest states.
             let sql = "x".repeat(seq as usize % 7 * 1_500);
@@ -818,7 +795,7 @@ mod tests {
         for size in [20, 300, 600, 1_000, 1_500, 2_500, 10_000, 40_000] {
             let directory = tempfile::tempdir().unwrap();
             let mut store = store(directory.path());
-            store.match_replicas(&names(&["one"])).unwrap();
+            store.match_replicas(&names(&["one"]), true, usize::MAX).unwrap();
             let sql = "x".repeat(size);
             let writes: Vec<_> = (1..=500).map(|seq| write(seq, &sql)).collect();
             store.insert(writes.iter(), &[], [].into_iter()).unwrap();

@@ -52,8 +52,8 @@ pub struct State {
 
 impl Writer {
     /// Starts it. Each time it is woken it calls `work`, and then lingers: it looks for more by itself for a while,
-    /// because waking it costs the caller more than everything else.
-    pub fn start(work: impl Fn() -> Work + Send + 'static) -> io::Result<Self> {
+    /// because waking it costs the caller more than everything else. Where nobody asks it sleeps for `rest`.
+    pub fn start(rest: Duration, work: impl Fn() -> Work + Send + 'static) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let seen = Arc::clone(&state);
         let thread = thread::Builder::new().name("afterquery-journal".into()).spawn(move || {
@@ -70,8 +70,9 @@ impl Writer {
                 } else if idle < LINGER_LOOKS {
                     thread::park_timeout(LINGER);
                 } else if seen.asleep.swap(true, Ordering::SeqCst) {
-                    // Nobody asked since the look: who asks takes the flag down and unparks.
-                    thread::park();
+                    // Nobody asked since the look: who asks takes the flag down and unparks. Now and then it looks by itself:
+                    // a process may have died.
+                    thread::park_timeout(rest);
                 }
             }
         })?;

@@ -9,18 +9,25 @@ use crate::sql::{self, Kind};
 #[pyclass(frozen, eq, hash, module = "afterquery")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Statement {
+    /// The statement's own text.
     #[pyo3(get)]
     pub sql: String,
+    /// `"read"`, `"write"`, `"ddl"`, `"txn"`, `"other"` or `"unknown"`.
     #[pyo3(get)]
     pub kind: &'static str,
+    /// Its first word that counts, in capitals: `"INSERT"` for REPLACE, too.
     #[pyo3(get)]
     pub verb: &'static str,
+    /// The table it writes to, if it names one.
     #[pyo3(get)]
     pub table: Option<String>,
+    /// The schema that stands before the table's name, if any.
     #[pyo3(get)]
     pub schema: Option<String>,
+    /// The savepoint that it makes, releases or goes back to, if any.
     #[pyo3(get)]
     savepoint: Option<String>,
+    /// Whether it has a RETURNING clause.
     #[pyo3(get)]
     returning: bool,
     pub reasons: Vec<String>,
@@ -49,11 +56,13 @@ impl Statement {
 
 #[pymethods]
 impl Statement {
+    /// Whether it means the same on a replica, as far as the text shows.
     #[getter]
     fn deterministic(&self) -> bool {
         self.reasons.is_empty()
     }
 
+    /// What in it may differ on a replica, each thing once.
     #[getter]
     fn reasons<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         entry("reasons", || PyTuple::new(py, &self.reasons))
@@ -73,6 +82,7 @@ pub struct Classification {
 
 #[pymethods]
 impl Classification {
+    /// One entry for each statement of the text, in source order.
     #[getter]
     fn statements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         entry("statements", || PyTuple::new(py, self.statements.iter().cloned()))

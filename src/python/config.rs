@@ -73,16 +73,19 @@ impl Replica {
         })
     }
 
+    /// Where the replica lives.
     #[getter]
     fn url(&self) -> &str {
         &self.url
     }
 
+    /// What it is called in outcomes, statistics and the journal; its URL where no name was given.
     #[getter(name)]
     fn get_name(&self) -> PyResult<&str> {
         entry("name", || Ok(self.name()))
     }
 
+    /// Its own allow-list; None where it gets what the replicator replicates.
     #[getter]
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, pyo3::types::PyTuple>>> {
         entry("tables", || {

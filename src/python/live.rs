@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::{prelude::*, types::PyCFunction};
+use pyo3::prelude::*;
 
 use super::{
+    border::entry,
     bridge::{self, Bridge},
     known::KnownTexts,
 };
@@ -44,6 +45,7 @@ impl Live {
             bridge: Mutex::new(Some(bridge)),
         });
         register(&live);
+        watch_end();
         Ok(live)
     }
 
@@ -72,14 +74,25 @@ fn register(live: &Arc<Live>) {
     running.push(Arc::downgrade(live));
 }
 
-/// Has everything closed before the interpreter ends: after that no thread of ours may take the GIL.
-pub fn close_at_exit(py: Python<'_>) -> PyResult<()> {
-    let close = PyCFunction::new_closure(py, None, None, |args, _| {
+/// Has everything closed when this process ends, however its kind ends.
+fn watch_end() {
+    Python::try_attach(|py| {
+        let watched = py.import("afterquery._ending").and_then(|ending| ending.call_method0("watch"));
+        if let Err(error) = watched {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
+/// Closes everything before the process ends: after that no thread of ours may take the GIL. Harmless when repeated.
+#[pyfunction]
+pub fn close_all(py: Python<'_>) -> PyResult<()> {
+    entry("exit", || {
         let running = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
         let running: Vec<_> = running.iter().filter_map(Weak::upgrade).collect();
         let (here, inherited): (Vec<_>, Vec<_>) = running.into_iter().partition(|live| live.is_here());
         inherited.into_iter().for_each(std::mem::forget);
-        args.py().detach(|| {
+        py.detach(|| {
             let deadline = Instant::now() + EXIT_DEADLINE;
             for live in &here {
                 // One that fails must not keep the others from being closed.
@@ -88,7 +101,6 @@ pub fn close_at_exit(py: Python<'_>) -> PyResult<()> {
             }
             let _ = caught("exit", bridge::join_ending);
         });
-    })?;
-    py.import("atexit")?.call_method1("register", (close,))?;
-    Ok(())
+        Ok(())
+    })
 }

@@ -7,6 +7,7 @@ mod config;
 mod determinism;
 mod errors;
 mod given;
+mod integrations;
 mod known;
 mod live;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -27,6 +28,8 @@ mod _core {
     use super::{
         classification::{Classification, Statement, classify, split_statements},
         config::Replica,
+        integrations::IntegrationStats,
+        live::close_all,
         replication::Replication,
         replicator::Replicator,
         shown::{escaped, quoted, without_values},
@@ -41,7 +44,6 @@ mod _core {
         crate::fork::watch();
         crate::panics::watch();
         super::values::prepare(module.py());
-        super::live::close_at_exit(module.py())?;
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

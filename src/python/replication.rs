@@ -72,26 +72,35 @@ impl Replication {
 
 #[pymethods]
 impl Replication {
+    /// The write's number within its origin, from 1.
     #[getter]
     fn seq(&self) -> u64 {
         self.write.seq
     }
 
+    /// The origin (a UUID) that numbered the write.
     #[getter]
     fn origin(&self) -> &str {
         &self.shared.own.origin
     }
 
+    /// Whether every replica has an outcome.
     #[getter]
     fn settled(&self) -> bool {
         self.write.settlement.is_settled()
     }
 
+    /// The outcomes known so far, in the order of the replicas.
     #[getter]
     fn outcomes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         entry("outcomes", || self.tuple(py))
     }
 
+    /// Waits until every replica has an outcome, with the GIL released; Ctrl-C interrupts it.
+    ///
+    /// `timeout` is in seconds; None waits without end. Returns one `Outcome` for each replica, in their order.
+    /// Raises `NotSettledError`, a `TimeoutError`, when the time is over: the write is not lost, it is delivered
+    /// later.
     #[pyo3(signature = (timeout=None))]
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyTuple>> {
         entry("wait", || {

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,7 @@ use super::{
     config::{Defaults, Token, replica_config, seconds, table_names},
     determinism::{Before, frozen},
     given::{Call, Given, text_of},
+    integrations::{self, IntegrationStats},
     live::Live,
     params::PyParameters,
     replication::{Replication, deadline, interruption},
@@ -31,9 +32,11 @@ use super::{
 };
 use crate::{
     config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject},
+    engine::LOOK_AGAIN,
     error::Error,
     fork,
     journal::{LetterKey, Pending},
+    moment::Moment,
     outcome,
     render::draft,
     shared::Level,
@@ -44,6 +47,9 @@ use crate::{
 /// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How soon a delivery that could not be started is tried again.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
 /// Replicates writes.
 #[pyclass(frozen, weakref, module = "afterquery")]
 pub struct Replicator {
@@ -52,6 +58,10 @@ pub struct Replicator {
     live: ArcSwapOption<Live>,
     /// The process in which some thread starts it. No mutex: a child would inherit it locked.
     starting: AtomicU32,
+    /// Statements that came while it could not be started in a forked child.
+    lost: AtomicU64,
+    /// When that was tried last.
+    failed_at: ArcSwapOption<Moment>,
 }
 
 impl Replicator {
@@ -64,12 +74,45 @@ impl Replicator {
         }
     }
 
+    /// For a statement of the user's, which must not fail because of us: `None`, and the statement is counted as lost, where
+    /// the delivery cannot be started in a forked child, for want of threads, descriptors or certificates.
+    pub fn live_for_statement(&self, py: Python<'_>) -> Option<Arc<Live>> {
+        let live = self.try_live(py);
+        if live.is_none() {
+            self.count_lost(1);
+        }
+        live
+    }
+
     /// The same for `work` alone, without counting who has it.
-    fn with_live<T>(&self, work: impl FnOnce(&Live) -> PyResult<T>) -> PyResult<T> {
+    fn with_live_for_statement<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Live) -> PyResult<Option<T>>,
+    ) -> PyResult<Option<T>> {
         match &*self.live.load() {
             Some(live) if live.is_here() => work(live),
-            _ => work(&*self.live()?),
+            _ => self.live_for_statement(py).map_or(Ok(None), |live| work(&live)),
         }
+    }
+
+    /// Counts statements as lost that cannot be handed over in a forked child.
+    pub fn count_lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The same where no statement is handed over.
+    pub fn try_live(&self, py: Python<'_>) -> Option<Arc<Live>> {
+        if self.failed_at.load().as_ref().is_none_or(|at| at.elapsed() >= START_AGAIN) {
+            match self.live() {
+                Ok(live) => return Some(live),
+                Err(error) => {
+                    self.failed_at.store(Some(Arc::new(Moment::now())));
+                    tell_not_started(py, &error);
+                }
+            }
+        }
+        None
     }
 
     /// In a child the application is running already, and must not stop for a journal that cannot be had there: then the
@@ -111,13 +154,26 @@ impl Replicator {
     }
 }
 
+/// Tells the user's log; there is no thread of ours that could.
+fn tell_not_started(py: Python<'_>, error: &PyErr) {
+    let log = || -> PyResult<()> {
+        let logger = py.import("logging")?.call_method1("getLogger", ("afterquery",))?;
+        let text = "%s; statements of this process are lost until it can be (stats().lost counts them)";
+        logger.call_method1("error", (text, error.value(py).str()?))?;
+        Ok(())
+    };
+    if let Err(error) = log() {
+        error.write_unraisable(py, None);
+    }
+}
+
 fn not_one_of(option: &'static str, value: &str, choices: &str) -> PyErr {
     Error::InvalidOption { option, value: format!("{value:?}"), problem: format!("it is {choices}") }.into()
 }
 
 /// Submits a write.
 pub fn submit(py: Python<'_>, live: &Live, draft: Draft) -> Replication {
-    let write = if live.engine.blocks() {
+    let write = if live.engine.waits() {
         // It waits for the disk, and no other thread of Python's shall wait with it.
         py.detach(|| live.engine.submit(draft))
     } else {
@@ -165,7 +221,14 @@ fn journal_config(
         Err(Error::InvalidOption { option, value, problem: "it needs journal=".into() }.into())
     };
     match (path, origin) {
-        (Some(path), origin) => Ok(Some(JournalConfig { path, durability, max_bytes, origin })),
+        (Some(path), origin) => {
+            // Now: a child of this process may have changed its directory, and must find the same one.
+            let path = std::path::absolute(&path).map_err(|error| Error::Journal {
+                path: path.display().to_string(),
+                problem: error.to_string(),
+            })?;
+            Ok(Some(JournalConfig { path, durability, max_bytes, origin }))
+        }
         (None, Some(origin)) => needs_journal("origin", format!("{origin:?}")),
         (None, None) if durability != Durability::Async => {
             needs_journal("durability", format!("{:?}", durability).to_ascii_lowercase())
@@ -272,7 +335,13 @@ impl Replicator {
                 retry_max: seconds("retry_max", retry_max)?,
                 log_values,
             };
-            let replicator = Self { config, live: ArcSwapOption::empty(), starting: AtomicU32::new(0) };
+            let replicator = Self {
+                config,
+                live: ArcSwapOption::empty(),
+                starting: AtomicU32::new(0),
+                lost: AtomicU64::new(0),
+                failed_at: ArcSwapOption::empty(),
+            };
             // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
             py.detach(|| {
                 replicator.config.check().and_then(|()| replicator.start(replicator.config.clone()))
@@ -293,6 +362,11 @@ impl Replicator {
         entry("replicas", || PyTuple::new(py, self.config.replicas.iter().map(|replica| &replica.name)))
     }
 
+    /// Freezes what would differ on a replica: clocks, `random()`, and the counters that are given.
+    ///
+    /// Returns the text and the parameters to run in their place, and to give to `after_query`; the same objects
+    /// where there is nothing to freeze. `last_insert_rowid`, `changes` and `total_changes` are what the connection
+    /// would answer now. Raises `ConfigurationError` after `close()`.
     #[pyo3(signature = (sql, params=None, *, last_insert_rowid=None, changes=None, total_changes=None))]
     fn before_query<'py>(
         &self,
@@ -304,8 +378,8 @@ impl Replicator {
     ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
         entry("before_query", || {
             let Ok(text) = text_of(&sql)?.to_str() else { return Ok((sql, params)) };
-            let live = self.live()?;
-            if !live.engine.look_up(text).suspect {
+            let live = self.try_live(sql.py());
+            if live.as_ref().is_some_and(|live| !live.engine.look_up(text).suspect) {
                 return Ok((sql, params));
             }
             let before = Before { last_insert_rowid, changes, total_changes };
@@ -314,13 +388,20 @@ impl Replicator {
                 Ok(frozen(sql.py(), text, &set, before))
             };
             // As it is, it may differ on a replica: `after_query` tells.
-            let frozen = beside("freeze", Some(&live), || None, work)?;
+            let frozen = beside("freeze", live.as_deref(), || None, work)?;
             raise_kept()?;
             let frozen = frozen.map(|frozen| PyString::new(sql.py(), &frozen).into_any());
             Ok((frozen.unwrap_or(sql), params))
         })
     }
 
+    /// Hands over a statement that succeeded on the primary: its text, its parameters, and its result.
+    ///
+    /// Does no I/O and returns at once, unless `durability` asks for the file. Returns the handle of the write, or
+    /// None where nothing is to be replicated (`explain()` says why). `result` is the cursor, or the number of rows
+    /// that it changed: the replicas' numbers are compared with it. `many`: as `executemany`, with an iterable of
+    /// parameters. `rows` and `key`: the changed rows, as mappings, and the columns that name one: replicated in
+    /// place of the statement if it may differ.
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
     fn after_query(
         &self,
@@ -343,16 +424,20 @@ impl Replicator {
                     }
                     None => Ok(None),
                 };
-                let handle = self.with_live(|live| beside("submit", Some(live), || None, || work(live)));
+                let handle = self.with_live_for_statement(sql.py(), |live| {
+                    beside("submit", Some(live), || None, || work(live))
+                });
                 raise_kept().and(handle)
             },
         )
     }
 
+    /// A transaction: what is handed over in its `with` block is one write, and dropped if the block raises.
     fn transaction(slf: Py<Self>) -> PyResult<Transaction> {
         entry("transaction", || Ok(Transaction::new(slf)))
     }
 
+    /// What would happen to each statement of a text, and why. Sends nothing.
     fn explain(&self, sql: &str) -> PyResult<Explanation> {
         entry("explain", || {
             let names: Vec<_> = self.config.replicas.iter().map(|replica| replica.name.clone()).collect();
@@ -360,14 +445,17 @@ impl Replicator {
         })
     }
 
-    fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
+    /// The counters and the condition of each replica at this moment.
+    fn stats(slf: &Bound<'_, Self>) -> PyResult<Stats> {
         entry("stats", || {
-            let live = self.live()?;
+            let (live, integrations) = (slf.get().live()?, IntegrationStats::of(slf)?);
+            let lost = slf.get().lost.load(Ordering::Relaxed);
             // It may wait for the journal's file.
-            Ok(py.detach(|| Stats::new(&live)))
+            Ok(slf.py().detach(|| Stats::new(&live, integrations, lost)))
         })
     }
 
+    /// The rejected writes that are kept, of all replicas and adopted journals, the oldest first.
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<DeadLetter>> {
         entry("dead_letters", || {
             let live = self.live()?;
@@ -376,6 +464,10 @@ impl Replicator {
         })
     }
 
+    /// Submits dead letters once more, in this order, each as a new write for the replica that rejected it.
+    ///
+    /// `letters`: one, several, or None for all. Returns the handles of the new writes. A letter that was replayed or
+    /// discarded meanwhile is passed over.
     #[pyo3(signature = (letters=None))]
     fn replay(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Replication>> {
         entry("replay", || {
@@ -385,6 +477,7 @@ impl Replicator {
         })
     }
 
+    /// Removes dead letters: one, several, or None for all. Returns how many there were.
     #[pyo3(signature = (letters=None))]
     fn discard(&self, py: Python<'_>, letters: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         entry("discard", || {
@@ -393,12 +486,20 @@ impl Replicator {
         })
     }
 
+    /// Lets a replica that is halted, detached or diverged go on from what it has now.
+    ///
+    /// `replica` is its name. `skip`: give up the write that halted it. Raises `UnknownReplicaError`.
     #[pyo3(signature = (replica, *, skip=false))]
-    fn resume(&self, replica: &str, skip: bool) -> PyResult<()> {
-        entry("resume", || Ok(self.live()?.engine.resume(replica, skip)?))
+    fn resume(&self, py: Python<'_>, replica: &str, skip: bool) -> PyResult<()> {
+        entry("resume", || {
+            let live = self.live()?;
+            Ok(py.detach(|| live.engine.resume(replica, skip))?)
+        })
     }
 
-    /// Waits for the journal's file.
+    /// Waits until everything handed over so far is in the journal's file, as `durability` says.
+    ///
+    /// Returns whether it is; False without a journal.
     fn sync(&self, py: Python<'_>) -> PyResult<bool> {
         entry("sync", || {
             let live = self.live()?;
@@ -406,32 +507,59 @@ impl Replicator {
         })
     }
 
+    /// Waits until everything handed over before is settled on every replica, with the GIL released.
+    ///
+    /// `timeout` is in seconds; None waits without end. Returns whether it is.
     #[pyo3(signature = (timeout=None))]
-    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<bool> {
         entry("flush", || {
-            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let (live, deadline) = (slf.get().live()?, deadline(timeout)?);
+            integrations::settle(slf, deadline)?;
             let mut signal = None;
-            let settled = py.detach(|| live.engine.flush(deadline, interruption(&mut signal)));
-            signal.map_or(Ok(settled), Err)
+            let settled = slf.py().detach(|| live.engine.flush(deadline, interruption(&mut signal)));
+            if let Some(signal) = signal {
+                return Err(signal);
+            }
+            Ok(settled && IntegrationStats::of(slf)?.is_clean())
         })
     }
 
+    /// `flush` for a coroutine.
     #[pyo3(signature = (timeout=None))]
-    fn aflush<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn aflush<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aflush", || {
-            let (live, deadline) = (self.live()?, deadline(timeout)?);
+            let (py, live, deadline) = (slf.py(), slf.get().live()?, deadline(timeout)?);
+            // Now: no thread that delivers takes the GIL.
+            let clean = IntegrationStats::of(slf)?.is_clean();
             bridge::awaitable(py, &live.handle.clone(), async move {
                 live.engine.shared().nudge();
                 let Ok(open) = live.engine.open_writes() else { return Ok(false) };
-                let all = outcome::all_settled(open);
-                Ok(match deadline {
+                let all = async {
+                    if !outcome::all_settled(open).await {
+                        return false;
+                    }
+                    while !live.engine.has_all() {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                        let Ok(open) = live.engine.open_writes() else { return false };
+                        if !outcome::all_settled(open).await {
+                            return false;
+                        }
+                    }
+                    true
+                };
+                let settled = match deadline {
                     Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
                     None => all.await,
-                })
+                };
+                Ok(settled && clean)
             })
         })
     }
 
+    /// Ends delivery: waits up to `timeout` seconds (None: without end), then rejects what is left.
+    ///
+    /// With a journal, what is left stays in its file, and the next process delivers it. Returns whether all was
+    /// settled. Calling it again does no harm.
     #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         entry("close", || {
@@ -442,6 +570,7 @@ impl Replicator {
         })
     }
 
+    /// `close` for a coroutine.
     #[pyo3(signature = (timeout=5.0))]
     fn aclose<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aclose", || {

@@ -71,7 +71,10 @@ impl Transaction {
     }
 
     fn drop_calls(&self, calls: &[Call]) -> PyResult<()> {
-        self.replicator.get().live()?.engine.count_skip(Skip::Dropped, count(calls));
+        let live = Python::attach(|py| self.replicator.get().try_live(py));
+        if let Some(live) = live {
+            live.engine.count_skip(Skip::Dropped, count(calls));
+        }
         Ok(())
     }
 }
@@ -87,6 +90,7 @@ impl Transaction {
         })
     }
 
+    /// Gathers a statement, as `Replicator.after_query`; nothing is numbered or sent before the end.
     #[pyo3(signature = (sql, params=None, result=None, *, many=false, rows=None, key=None))]
     fn after_query(
         &self,
@@ -103,7 +107,7 @@ impl Transaction {
             || (),
             || {
                 self.gathered().check()?;
-                let live = self.replicator.get().live()?;
+                let Some(live) = self.replicator.get().live_for_statement(sql.py()) else { return Ok(()) };
                 let given = Given { sql, params, result, many, rows, key };
                 let call = beside("gather", Some(&live), || Some(Call::failed(&live)), || given.read(&live))?;
                 self.gathered().calls.extend(call);
@@ -117,14 +121,19 @@ impl Transaction {
     fn commit(&self, py: Python<'_>, seq: Option<u64>) -> PyResult<Option<Py<Replication>>> {
         entry("commit", || {
             let calls = self.gathered().end()?;
-            let live = self.replicator.get().live()?;
+            let replicator = self.replicator.get();
             let submitted = match seq {
                 None => {
+                    let Some(live) = replicator.try_live(py) else {
+                        replicator.count_lost(count(&calls));
+                        return Ok(None);
+                    };
                     let work = || Ok(joined(calls).map(|draft| submit(py, &live, draft)));
                     beside("submit", Some(&live), || None, work)?
                 }
                 // Whoever numbers the writes must hear of an error, and says it again.
                 Some(seq) => {
+                    let live = replicator.live()?;
                     let draft = joined(calls).unwrap_or_else(|| draft(Ok(Vec::new()), 0, None));
                     live.engine.submit_as(seq, draft).map(|write| replication(&live, write))
                 }

@@ -88,6 +88,11 @@ pub struct Delivery {
     pub(super) finished: bool,
     /// Whether any row is right that the replica holds: the user has said that it was synced anew.
     pub(super) synced: bool,
+    /// That the user wants a write given up that does not get through: why it did not when that was asked, and the text
+    /// that was sent last then.
+    pub(super) gives_up: Option<(Reason, Option<u64>)>,
+    /// The write that is given up, and why it did not get through.
+    giving_up: Option<(u64, Reason)>,
 }
 
 /// Why the row has to be read.
@@ -134,6 +139,8 @@ impl Default for Delivery {
             stopped: None,
             finished: false,
             synced: false,
+            gives_up: None,
+            giving_up: None,
         }
     }
 }
@@ -162,6 +169,12 @@ impl Delivery {
             doubt: standing.map(|_| Doubt::Lost(ended)),
             ..Self::default()
         }
+    }
+
+    /// Begins again at what was kept. What the user has asked for is not forgotten.
+    pub(super) fn begin_again(&mut self, kept: &Cursor) {
+        let before = std::mem::replace(self, Self::restore(kept));
+        (self.gives_up, self.giving_up) = (before.gives_up, before.giving_up);
     }
 
     /// What the next process has to know.
@@ -206,6 +219,8 @@ impl Task {
         if let Some(reason) = self.unreadable.take() {
             return self.pause(None, reason).await;
         }
+        // Processes may have died while this replica was stopped.
+        self.turn();
         match self.delivery.standing {
             None => self.greet().await,
             Some(_) if self.delivery.doubt.is_some() => self.inspect().await,
@@ -259,6 +274,9 @@ impl Task {
                 self.ask(&drop_large(ids.iter().copied())).await;
             }
         }
+        if self.delivery.giving_up.is_some() {
+            return self.give_up_stuck(standing).await;
+        }
         self.gather().await;
         let Delivery { step, width, join, longest, .. } = self.delivery;
         let limits = Limits::of(self.client.text_bytes().min(longest.unwrap_or(usize::MAX)));
@@ -300,9 +318,36 @@ impl Task {
         }
     }
 
+    /// Has the write that is alone in a text given up, if the user wants that.
+    fn give_up_if_asked(&mut self, writes: usize) -> bool {
+        let Some((reason, _)) = self.delivery.gives_up.take_if(|_| writes == 1) else { return false };
+        self.delivery.giving_up = self.next_write().map(|write| (write.seq, reason));
+        true
+    }
+
+    /// Gives a write up that does not get through. First the row is moved, by a text without writes: a text that carried the
+    /// write may still be under way, and must not run after it was told to be rejected.
+    async fn give_up_stuck(&mut self, standing: Standing) {
+        let Delivery { step, width, join, .. } = self.delivery;
+        let empty = BatchBuilder::new(self.replica, standing, step, Limits::of(MAX_SQL_BYTES), width, join);
+        let batch = empty.build(&self.source.origin, standing, self.delivery.position);
+        self.send(batch, standing).await;
+        let moved = self.delivery.standing.is_some_and(|now| now.chain != standing.chain);
+        if !moved || !self.delivery.is_certain() {
+            return;
+        }
+        let next = self.next_write();
+        if let Some((seq, reason)) = self.delivery.giving_up.take()
+            && let Some(write) = next.filter(|write| write.seq == seq)
+        {
+            self.give_up_write(write, reason);
+        }
+    }
+
     /// Waits for more to send, if that may be.
     async fn gather(&self) {
         let Delivery { position, step: 0, .. } = self.delivery else { return };
+        self.shared.running().await;
         if let Some(due) = self.due.filter(|_| Arc::ptr_eq(&self.source, &self.shared.own)) {
             self.shared.gather(self.replica, position, due).await;
         }
@@ -335,7 +380,13 @@ impl Task {
     async fn stage_text(&mut self, batch: &Batch, sql: &str) -> bool {
         match self.ask(sql).await {
             Verdict::Delivered(_) => return true,
-            Verdict::Retry { after, reason } => self.pause(after, reason).await,
+            Verdict::Retry { after, reason } => {
+                if !self.give_up_if_asked(batch.writes.len()) {
+                    self.delivery.sent_bytes = sql.len();
+                    self.suspect(batch.writes.len(), reason.clone());
+                }
+                self.pause(after, reason).await;
+            }
             // The write whose value it is has to stand alone before it is given up.
             Verdict::Reject { .. } if batch.writes.len() > 1 => {
                 self.delivery.width = batch.writes.len() / 2;
@@ -521,6 +572,12 @@ impl Task {
         }
         // Perhaps the text takes longer than somebody on the way allows: the same one would never get through.
         self.delivery.width = (writes / 2).max(1);
+        let newest = self.delivery.issued.last().map(|issued| issued.chain);
+        // Only what was sent after the user asked shows that the write does not get through.
+        let again = self.delivery.gives_up.as_ref().is_some_and(|(_, before)| *before != newest);
+        if again && self.give_up_if_asked(writes) {
+            return;
+        }
         if matches!(reason.code, ReasonCode::Timeout | ReasonCode::Unavailable) {
             self.delivery.shorten(self.delivery.sent_bytes / 2);
         }
@@ -538,7 +595,7 @@ fn foreign_row() -> Reason {
     Reason::new(
         ReasonCode::Diverged,
         "the replica's watermark was moved by someone else: another process writes as this origin, or the replica was \
-         restored from a backup; sync it anew, then resume it",
+         restored from a backup, or not among the settings for a while, or is among them twice; sync it anew, then resume it",
     )
 }
 

@@ -9,5 +9,5 @@ mod stop;
 mod task;
 
 pub use backoff::{Backoff, Breaker};
-pub use status::{Activity, Status};
+pub use status::{Activity, Resuming, Status};
 pub use task::{Command, Task};

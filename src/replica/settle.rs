@@ -160,7 +160,12 @@ impl Task {
     pub(super) fn reject_next(&mut self, reason: Reason) {
         let Some(write) = self.next_write() else { return };
         let reason = self.in_parts(&write, reason);
-        let reason = match self.delivery.step {
+        let reason = self.with_step(reason);
+        self.reject(write, reason);
+    }
+
+    fn with_step(&self, reason: Reason) -> Reason {
+        match self.delivery.step {
             0 => reason,
             n => Reason::new(
                 reason.code,
@@ -177,8 +182,21 @@ impl Task {
                     ),
                 },
             ),
-        };
-        self.reject(write, reason);
+        }
+    }
+
+    /// Gives a write up because the user wants that, whatever is done with what a replica rejects.
+    pub(super) fn give_up_write(&mut self, write: Arc<Write>, reason: Reason) {
+        let name = self.shared.name(self.replica);
+        self.log(
+            Level::Warning,
+            format!(
+                "write {} is given up for replica {name}, as asked: {reason}; kept as a dead letter",
+                write.seq
+            ),
+        );
+        let reason = self.with_step(reason);
+        self.bury(write, reason);
     }
 
     /// Says of a foreign key that fails where it may be the parts that made it fail.

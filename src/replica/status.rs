@@ -77,6 +77,19 @@ pub struct Condition {
     pub breaker: Breaker,
     /// The last thing that went wrong, while it matters.
     pub reason: Option<Reason>,
+    /// What the user has asked for, and the task has not done yet.
+    pub resuming: Option<Resuming>,
+}
+
+/// How a replica is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resuming {
+    /// It was detached or had diverged, and was synced from a copy of the primary: the last write that is in the copy.
+    Copied(u64),
+    /// It halted: the rejected write is tried again.
+    Again,
+    /// It halted, or a write does not get through: that write is given up.
+    Skip,
 }
 
 impl Status {
@@ -86,8 +99,8 @@ impl Status {
     }
 
     /// Changes what it is doing and why.
-    pub fn update(&self, change: impl FnOnce(&mut Condition)) {
-        change(&mut self.condition.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn update<T>(&self, change: impl FnOnce(&mut Condition) -> T) -> T {
+        change(&mut self.condition.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds to a counter.

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     delivery::Delivery,
-    status::{Activity, Status},
+    status::{Activity, Resuming, Status},
     task::Task,
 };
 use crate::{
@@ -39,11 +39,17 @@ impl Task {
             );
             self.log(Level::Warning, message);
         }
-        self.stop(activity, reason);
+        match activity {
+            Activity::Detached => self.detach_for(reason),
+            _ => self.stop(activity, reason),
+        }
     }
 
     pub(super) fn detach(&mut self) {
-        if self.status().condition().activity == Activity::Detached {
+        let condition = self.status().condition();
+        if condition.activity == Activity::Detached || matches!(condition.resuming, Some(Resuming::Copied(_)))
+        {
+            // What was too much then is in the copy.
             return;
         }
         let limit = self.shared.config.replicas[usize::from(self.replica)].max_lag;
@@ -56,6 +62,10 @@ impl Task {
                 shown(limit.bytes)
             ),
         );
+        self.detach_for(reason);
+    }
+
+    fn detach_for(&mut self, reason: Reason) {
         self.shared.own.journal.detach(self.replica);
         self.give_up(u64::MAX, &reason);
         self.delivery = Delivery::after(NOTHING_MORE);
@@ -66,6 +76,15 @@ impl Task {
     /// Settles everything that is pending, of this process's writes those up to number `through`. How many there were.
     fn give_up(&mut self, through: u64, reason: &Reason) -> usize {
         let mut count = 0;
+        // Asked first: what is taken from the line and not taken up is never delivered.
+        if self.is_own()
+            && let Some(next) = self.next.pop_front()
+        {
+            // They came while the replica was stopped.
+            self.next.push_back(Arc::clone(&self.shared.own));
+            self.leave_own();
+            self.take_up(next);
+        }
         while !self.is_own() {
             count += self.source.journal.settle_all(self.replica, u64::MAX, reason);
             self.delivery.position = NOTHING_MORE;
@@ -80,25 +99,42 @@ impl Task {
         count
     }
 
-    pub(super) fn resume(&mut self, skip: bool, copied: Option<u64>) {
-        match (self.status().condition().activity, copied) {
-            (_, Some(position)) => {
-                // The user says the replica is as the primary was then. What was pending is in that copy.
+    pub(super) fn resume(&mut self) {
+        let condition = self.status().condition();
+        self.resume_as(condition.activity, condition.resuming);
+    }
+
+    fn resume_as(&mut self, activity: Activity, resuming: Option<Resuming>) {
+        match (activity, resuming) {
+            (_, Some(Resuming::Copied(position))) => {
+                // The user says the replica is as the primary was then. What was pending is in that copy, and what it had
+                // rejected.
                 let reason = Reason::new(ReasonCode::Diverged, "the replica was resumed from a newer copy");
+                self.blocking(|task| task.shared.forget_letters(task.replica));
                 self.give_up(position, &reason);
                 self.delivery = Delivery::after(position);
                 self.source.journal.acknowledge(self.replica, position);
                 self.keep();
                 self.status().diverged.store(false, Ordering::Relaxed);
+                self.shared.adoption.is_synced(self.replica);
             }
-            (Activity::Halted, None) => {
+            (Activity::Halted, Some(resuming)) => {
                 self.delivery.stopped = None;
-                if skip {
+                if resuming == Resuming::Skip {
                     self.skip_halted();
                 }
             }
-            // It runs, or it stopped only after the user looked.
-            (_, None) => return,
+            (Activity::Retrying, Some(Resuming::Skip)) => {
+                // It is given up once it has failed by itself, and nothing that was sent can still run.
+                let last = self.delivery.issued.last().map(|issued| issued.chain);
+                let reason = self.status().condition().reason;
+                let unknown = || Reason::new(ReasonCode::Unavailable, "it did not get through");
+                self.delivery.gives_up = Some((reason.unwrap_or_else(unknown), last));
+                self.backoff.succeed();
+                return;
+            }
+            // It stopped only after the user looked.
+            _ => return,
         }
         self.backoff.succeed();
         self.status().update(|condition| {
@@ -107,7 +143,7 @@ impl Task {
         });
     }
 
-    fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         Arc::ptr_eq(&self.source, &self.shared.own)
     }
 
@@ -124,6 +160,8 @@ impl Task {
         if self.is_own() && done && !self.source.is_named() {
             let origin = &self.source.origin;
             let leave = if self.source.is_durable() { retire(origin) } else { forget(origin) };
+            self.shared.running().await;
+            // The row goes after 30 days all the same.
             let _ = self.client.query(&leave).await;
         }
         self.status().update(|condition| condition.activity = Activity::Closed);

@@ -27,17 +27,14 @@ pub(super) const TOUCH: Duration = Duration::from_secs(86_400);
 const DEBT: Duration = Duration::from_secs(1);
 
 /// What a task is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Command {
     /// Its replica is too far behind.
     Detach,
-    /// Go on after a halt, a detachment or a divergence.
-    Resume {
-        /// After a halt: give the rejected write up instead of trying it again.
-        skip: bool,
-        /// After the others: the number of the last write that is in the copy the replica was synced from.
-        copied: Option<u64>,
-    },
+    /// Go on, as [`super::status::Resuming`] says.
+    Resume,
+    /// A process has died and left this to be delivered.
+    Adopt(Arc<Source>),
     /// Everything is settled or out of time: leave the replica tidy and end.
     Finish,
 }
@@ -54,6 +51,10 @@ pub struct Task {
     pub(super) source: Arc<Source>,
     /// What comes after it.
     pub(super) next: VecDeque<Arc<Source>>,
+    /// Where it was with this process's own writes when it turned to those of a process that died.
+    left: Option<(Delivery, Cursor)>,
+    /// Whether its source's file is open for it.
+    entered: bool,
     /// The cursor as it was last saved.
     kept: Cursor,
     /// Cursors of sources that are done with, which could not be saved yet because the disk failed.
@@ -79,7 +80,7 @@ impl Task {
         seed: u64,
     ) -> Self {
         let backoff = Backoff::new(shared.config.retry_base, shared.config.retry_max, seed);
-        let (source, next) = (Arc::clone(&shared.own), shared.sources().cloned().collect());
+        let (source, next) = (Arc::clone(&shared.own), shared.sources().into());
         let (delivery, kept) = Default::default();
         Self {
             replica,
@@ -89,6 +90,8 @@ impl Task {
             delivery,
             source,
             next,
+            left: None,
+            entered: false,
             kept,
             debts: Vec::new(),
             unreadable: None,
@@ -110,7 +113,12 @@ impl Task {
             };
             match command {
                 Command::Detach => self.guarded(Self::detach),
-                Command::Resume { skip, copied } => self.guarded(|task| task.resume(skip, copied)),
+                Command::Resume => {
+                    self.guarded(Self::resume);
+                    // Taken back when it is done: until then, asking once more changes nothing.
+                    self.status().update(|condition| condition.resuming = None);
+                }
+                Command::Adopt(source) => self.guarded(|task| task.adopt(source)),
                 Command::Finish => break,
             }
         }
@@ -130,7 +138,7 @@ impl Task {
     fn go_on_after(&mut self, panic: &Panic) {
         let name = self.shared.name(self.replica);
         self.log(Level::Error, format!("replica {name}: {panic}; trying again"));
-        self.delivery = Delivery::restore(&self.kept);
+        self.delivery.begin_again(&self.kept);
         self.unreadable = None;
         self.stumbled = Some(Reason::new(ReasonCode::Panic, panic.to_string()));
     }
@@ -146,7 +154,7 @@ impl Task {
             tokio::select! {
                 biased;
                 command = commands.recv() => break command,
-                () = self.turn() => {}
+                () = self.work() => {}
             }
         };
         self.commands = commands;
@@ -155,7 +163,7 @@ impl Task {
     }
 
     /// One step, or the pause after one that panicked.
-    async fn turn(&mut self) {
+    async fn work(&mut self) {
         if let Some(reason) = self.stumbled.take() {
             if panics::caught_in("pause", self.pause(None, reason)).await.is_err() {
                 tokio::time::sleep(DEBT).await;
@@ -173,8 +181,11 @@ impl Task {
         if !self.next.is_empty() {
             return self.leave().await;
         }
+        // Everything got through.
+        self.delivery.gives_up = None;
         let position = self.delivery.position;
         let busy = std::mem::replace(&mut self.rested_at, position) != position;
+        self.shared.running().await;
         let waited = self.shared.wait_after(&self.source, position, busy);
         // What the file does not know yet would look like somebody else's to the next process.
         let longest = if self.owes() { DEBT } else { TOUCH };
@@ -208,9 +219,6 @@ impl Task {
                 self.debts.push((source, cursor));
             } else if source.finish(self.replica, self.shared.all()) {
                 self.blocking(|task| task.end_source(&source));
-            } else if let Some(disk) = source.journal.disk() {
-                // Another replica opens it again when it gets there.
-                self.blocking(|_| disk.rest());
             }
         }
     }
@@ -230,7 +238,13 @@ impl Task {
             return;
         };
         match disk.move_letters(own) {
-            Ok(()) => drop(disk.end()),
+            Ok(()) => {
+                if !disk.end(true) {
+                    // It holds something for a replica that is not among the settings, or only its numbers.
+                    self.shared.adoption.pass_over(disk.path());
+                }
+                self.shared.remove_adopted(source);
+            }
             // It is found again by the next process.
             Err(error) => self.log(Level::Error, letters_left(disk.path(), &error)),
         }
@@ -254,9 +268,44 @@ impl Task {
 
     /// Takes up a source where the last process left it.
     pub(super) fn take_up(&mut self, source: Arc<Source>) {
-        self.source = source;
+        if let Some(disk) = source.journal.disk() {
+            disk.enter();
+        }
+        let before = std::mem::replace(&mut self.source, source);
+        if let Some(disk) = before.journal.disk().filter(|_| std::mem::replace(&mut self.entered, true)) {
+            disk.leave();
+        }
+        if let Some((delivery, kept)) = self.left.take_if(|_| Arc::ptr_eq(&self.source, &self.shared.own)) {
+            (self.delivery, self.kept) = (delivery, kept);
+            return;
+        }
         self.kept = self.source.cursors[usize::from(self.replica)].clone();
         self.delivery = Delivery::restore(&self.kept);
+    }
+
+    /// Takes note of what a process has left that died: it comes before this process's own writes.
+    fn adopt(&mut self, source: Arc<Source>) {
+        // This process's own is the last in line, or is being delivered.
+        let at = if self.is_own() { self.next.len() } else { self.next.len().saturating_sub(1) };
+        self.next.insert(at, source);
+        if self.is_own() && self.status().condition().activity.is_active() {
+            self.turn();
+        }
+    }
+
+    /// Leaves this process's own writes for those of processes that have died, and comes back to them.
+    pub(super) fn turn(&mut self) {
+        if self.next.is_empty() || !self.is_own() {
+            return;
+        }
+        self.keep();
+        self.leave_own();
+        self.next.push_back(Arc::clone(&self.shared.own));
+        self.begin();
+    }
+
+    pub(super) fn leave_own(&mut self) {
+        self.left = Some((std::mem::take(&mut self.delivery), self.kept.clone()));
     }
 
     /// Reads the source's writes after this replica's position. `None` when its file is damaged, and the
@@ -308,6 +357,7 @@ impl Task {
 
     /// Sends `sql` and judges the answer.
     pub(super) async fn ask(&self, sql: &str) -> Verdict {
+        self.shared.running().await;
         Status::count(&self.status().requests, 1);
         if self.backoff.is_open() {
             self.status().update(|condition| condition.breaker = Breaker::HalfOpen);
@@ -336,6 +386,7 @@ impl Task {
             condition.breaker = breaker;
             condition.reason = Some(reason);
         });
+        self.shared.running().await;
         tokio::time::sleep(pause).await;
     }
 

@@ -40,6 +40,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is the same address.
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+
     /// Checks an address and a token.
     pub fn new(base: &str, token: Option<&str>) -> Result<Self, Error> {
         let shown = redact(base);
@@ -130,6 +135,15 @@ impl Proxy {
         }
         Ok(Self::At(Arc::new(url)))
     }
+
+    /// Whether it may have to be spoken to by TLS.
+    fn may_need_tls(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Environment => true,
+            Self::At(url) => url.scheme() == "https",
+        }
+    }
 }
 
 impl fmt::Debug for Proxy {
@@ -166,12 +180,16 @@ impl Client {
     ) -> Result<Self, Error> {
         // Fails when the process has a provider already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = match &endpoint.proxy {
+        let mut builder = match &endpoint.proxy {
             Proxy::None => reqwest::Client::builder().no_proxy(),
             Proxy::Environment => reqwest::Client::builder(),
             Proxy::At(url) => reqwest::Client::builder()
                 .proxy(reqwest::Proxy::all(url.as_str()).map_err(|error| Error::Start(describe(&error)))?),
         };
+        if endpoint.url.scheme() == "http" && !endpoint.proxy.may_need_tls() {
+            // It asks nobody for certificates: a slim container has none, and none are needed.
+            builder = builder.tls_certs_only([]);
+        }
         let http = builder
             .connect_timeout(connect_timeout)
             .timeout(request_timeout)
@@ -183,7 +201,13 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("afterquery/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Error::Start(describe(&error)))?;
+            .map_err(|error| {
+                Error::Start(format!(
+                    "{} (an https:// replica needs the system's CA certificates: install ca-certificates, or name a file with \
+                     SSL_CERT_FILE)",
+                    describe(&error)
+                ))
+            })?;
         Ok(Self { http, endpoint, text_bytes: Arc::new(AtomicUsize::new(MAX_SQL_BYTES)) })
     }
 

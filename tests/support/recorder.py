@@ -14,12 +14,13 @@ Call = tuple[str, Any, bool]
 """A statement, its parameters, and whether they are many rows."""
 
 
-@dataclass
+@dataclass(eq=False)
 class RecordedTransaction:
     """Stands for `afterquery.Transaction`."""
 
     recorder: Recorder
     calls: list[Call] = field(default_factory=list)
+    replication: RecordedReplication | None = None
 
     def after_query(
         self, sql: str, params: Any = None, result: Any = None, *, many: bool = False
@@ -38,7 +39,9 @@ class RecordedTransaction:
         self.calls.clear()
 
     def commit(self) -> RecordedReplication:
-        return self.recorder.submit(self.calls)
+        calls, self.calls = self.calls, []
+        self.replication = self.recorder.submit(calls)
+        return self.replication
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -54,7 +57,7 @@ class RecordedReplication:
     seq: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Recorder:
     """Stands for `afterquery.Replicator`."""
 

@@ -76,11 +76,9 @@ def require() -> None:
 @cache
 def binary() -> Path:
     """The workerd binary; installed from npm the first time."""
-    # Two test runs may come here at the same time: the second must not find half of the work done.
-    with (WORKER / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _installed() is None:
-            _install()
+    found = _installed()
+    if found is None:
+        _install()
         found = _installed()
     if found is None:
         raise UnavailableError("npm has no workerd for this machine")
@@ -100,18 +98,23 @@ def _install() -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise UnavailableError("npm is not on the PATH; install Node.js")
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=WORKER,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=INSTALL_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"npm ci took more than {INSTALL_SECONDS} s") from None
-    if done.returncode != 0:
-        raise UnavailableError(f"npm ci failed in tests/workerd:\n{done.stdout}")
+    # Two test runs may come here at the same time; the second one finds the work done.
+    with (WORKER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _installed() is not None:
+            return
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=WORKER,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=INSTALL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise UnavailableError(f"npm ci took more than {INSTALL_SECONDS} s") from None
+        if done.returncode != 0:
+            raise UnavailableError(f"npm ci failed in tests/workerd:\n{done.stdout}")

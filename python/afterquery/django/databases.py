@@ -65,7 +65,7 @@ def open_connection(
     try:
         current = replicator()
     except Exception:
-        failures.report("there is no replicator, and nothing is replicated")
+        failures.caught("there is no replicator, and nothing is replicated")
         return sqlite3.connect(database, *args, **settings)  # type: ignore[no-any-return]
     return followed.connect(database, *args, replicator=current, **settings)
 

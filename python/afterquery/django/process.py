@@ -46,7 +46,7 @@ class Process:
             try:
                 replicator.close(self._close_timeout)
             except Exception:
-                failures.report("the replicator could not be closed")
+                failures.caught("the replicator could not be closed")
 
     def _made(self) -> Replicator:
         if self._make is None:

@@ -51,7 +51,7 @@ def lifespan(
             try:
                 await live.aclose(timeout)
             except Exception:
-                failures.report("the replicator could not be closed")
+                failures.caught("the replicator could not be closed")
 
     return running
 

@@ -87,7 +87,7 @@ class ReplicationMiddleware:
                     if self._position_header is not None:
                         message = await self._positioned(request, message)
                 except Exception:
-                    failures.report("a request's end could not be followed")
+                    failures.caught("a request's end could not be followed")
             await send(message)
 
         return decide_and_send

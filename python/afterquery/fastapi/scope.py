@@ -145,7 +145,7 @@ class RequestScope:
                     elif not self._passed_on(replicator, transaction):
                         transaction.commit()
                 except Exception:
-                    failures.report("a request's write could not be submitted or dropped")
+                    failures.caught("a request's write could not be submitted or dropped")
             self._deciding = False
 
     def _held_back(self) -> list[tuple[Replicator, Transaction]]:

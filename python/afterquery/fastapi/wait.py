@@ -14,6 +14,7 @@ from afterquery.position import Position
 
 POSITION_HEADER = "afterquery-position"
 _PAUSE, _LONGEST_PAUSE = 0.001, 0.025
+_WITHOUT = frozenset({"detached", "diverged"})
 
 
 async def wait_for_replicas(
@@ -30,7 +31,8 @@ async def wait_for_replicas(
     - `replicas`: names; by default all.
 
     Returns whether they have all settled it: a replica that rejected the write counts, it will not
-    come there. False at once for a position that this process did not give out: another worker's,
+    come there. One that is detached or has diverged has not settled it, and a halted one only what
+    came before. False at once for a position that this process did not give out: another worker's,
     or not a position at all. Raises `UnknownReplicaError` for a name that no replica has.
     """
     replicator = replicator or request_scope().replicator
@@ -95,9 +97,10 @@ def _last(replicator: Replicator, text: str) -> int | None:
 
 
 def _settled(replicator: Replicator, names: frozenset[str], seq: int) -> bool:
-    # `acknowledged` stays behind where the last writes are not for this replica.
+    # `acknowledged` stays behind where the last writes are not for this replica. What is pending
+    # for one that is detached was given up, and nobody knows what one holds that has diverged.
     return all(
-        replica.acknowledged >= seq or not replica.pending
+        replica.state not in _WITHOUT and (replica.acknowledged >= seq or not replica.pending)
         for replica in replicator.stats().replicas
         if replica.name in names
     )

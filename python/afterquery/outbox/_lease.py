@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 from afterquery.outbox._table import NOW, transaction
 
@@ -27,6 +28,46 @@ def acquire(connection: sqlite3.Connection, holder: str, seconds: float) -> bool
         f"UPDATE afterquery_relay SET holder = :holder, expires = {NOW} + :seconds WHERE {_FREE}",
         {"holder": holder, "seconds": seconds},
     )
+
+
+def seen(connection: sqlite3.Connection) -> tuple[str | None, float]:
+    """Who has the lease, and until when. Raises `sqlite3.Error`."""
+    sql = "SELECT holder, expires FROM afterquery_relay"
+    row: tuple[str | None, float] = sqlite3.Cursor(connection).execute(sql).fetchone()
+    return row
+
+
+def seize(
+    connection: sqlite3.Connection, holder: str, seconds: float, since: tuple[str | None, float]
+) -> bool:
+    """Take the lease from one that has not renewed it `since` it was last seen so.
+
+    Its end is a time of day: where the clock was set back, a dead holder would keep it for as long.
+    Returns whether it was taken; raises `sqlite3.Error`.
+    """
+    return _update(
+        connection,
+        f"UPDATE afterquery_relay SET holder = :holder, expires = {NOW} + :seconds"
+        " WHERE holder IS :before AND expires = :expires",
+        {"holder": holder, "seconds": seconds, "before": since[0], "expires": since[1]},
+    )
+
+
+class Watch:
+    """Tells a holder that lives from one that is dead, by this machine's steady clock: one that
+    lives renews its lease."""
+
+    def __init__(self, connection: sqlite3.Connection, seconds: float) -> None:
+        self.last = seen(connection)
+        self._seconds = seconds
+        self._since = time.monotonic()
+
+    def is_dead(self, connection: sqlite3.Connection) -> bool:
+        """Whether the lease has not changed for so many seconds. Raises `sqlite3.Error`."""
+        now = seen(connection)
+        if now != self.last:
+            self.last, self._since = now, time.monotonic()
+        return now[0] is not None and time.monotonic() - self._since >= self._seconds
 
 
 def renew(connection: sqlite3.Connection, holder: str, seconds: float) -> bool:

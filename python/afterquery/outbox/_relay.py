@@ -25,7 +25,7 @@ from afterquery._core import quoted
 from afterquery._errors import ConfigurationError, JournalError
 from afterquery._order import file_key, order_for
 from afterquery.outbox import _wake
-from afterquery.outbox._lease import acquire, is_free, release, renew
+from afterquery.outbox._lease import Watch, acquire, is_free, release, renew, seize
 from afterquery.outbox._session import Delivery, ForeignOutboxError, Session, reset
 from afterquery.outbox._table import install
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["stopped", "waiting", "working", "diverged", "failed"]
 
 _BUSY_SECONDS = 5.0
+_LOCKED_SECONDS = 60.0
+"""How long the database may be locked before the log says so."""
 _log = logging.getLogger("afterquery")
 
 
@@ -85,6 +87,7 @@ class Relay:
         self._state: State = "stopped"
         self._problem: str | None = None
         self._told: str | None = None
+        self._locked_since: float | None = None
 
     @property
     def state(self) -> State:
@@ -216,10 +219,29 @@ class Relay:
             self._fail("diverged", str(error))
         elif "another process is using it" in str(error):
             self._state = "waiting"
+        elif is_busy(error):
+            self._locked(error)
         elif self._database.exists():
             self._fail("failed", f"{type(error).__name__}: {error}")
         else:
             self._state = "waiting"
+
+    def _locked(self, error: Exception) -> None:
+        """Another connection holds the database: a batch job, VACUUM, or for good. It is waited
+        for, and `problem` says so; the log only where it lasts."""
+        self._problem = f"the database is locked by another connection: {error}"
+        if self._session is None:
+            self._state = "waiting"
+        now = time.monotonic()
+        self._locked_since = self._locked_since or now
+        if now - self._locked_since > _LOCKED_SECONDS and self._problem != self._told:
+            self._told = self._problem
+            minutes = (now - self._locked_since) / 60
+            _log.error("the relay of %s: for %.1f min %s", self._database, minutes, self._problem)
+
+    def _unlocked(self) -> None:
+        if self._locked_since is not None:
+            self._locked_since, self._problem, self._told = None, None, None
 
     def _fail(self, state: State, problem: str) -> None:
         self._state = state
@@ -242,12 +264,19 @@ class Relay:
     def _take(self, connection: sqlite3.Connection) -> bool:
         """Wait for the lease; False when it is time to stop."""
         install(connection)
-        while not (is_free(connection, self._holder) and self._acquire(connection)):
-            self._state = "waiting"
+        watch = Watch(connection, 2 * self._lease)
+        while not self._try_to_take(connection, watch):
+            self._state, self._problem = "waiting", None
             if self._stopping.is_set() or self._is_over():
                 return False
             self._pause(self._poll)
         return True
+
+    def _try_to_take(self, connection: sqlite3.Connection, watch: Watch) -> bool:
+        if watch.is_dead(connection):
+            self._renewed = time.monotonic()
+            return seize(connection, self._holder, self._lease, watch.last)
+        return is_free(connection, self._holder) and self._acquire(connection)
 
     def _acquire(self, connection: sqlite3.Connection) -> bool:
         self._renewed = time.monotonic()
@@ -258,16 +287,24 @@ class Relay:
         now = time.monotonic()
         if now - self._renewed < self._lease / 3:
             return True
-        if renew(connection, self._holder, self._lease):
-            self._renewed = now
+        try:
+            if renew(connection, self._holder, self._lease):
+                self._renewed = now
+                return True
+            return self._acquire(connection)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            # Nobody else can take it either meanwhile, and the journal's lock is ours.
+            self._locked(error)
             return True
-        return self._acquire(connection)
 
     def _work(self, connection: sqlite3.Connection) -> bool:
         """Relay until it is time to end; whether the replicas have everything then."""
         session = Session(connection, self._delivery)
         self._session = session
         self._state, self._problem, self._told = "working", None, None
+        self._locked_since = None
         order = order_for(file_key(self._database))
         _wake.listen(order, self._woken)
         try:
@@ -285,11 +322,19 @@ class Relay:
         """Relay until it is time to end; False when the lease is another's."""
         while self._keep(connection):
             self._woken.clear()
-            version = _version(connection)
-            more = session.relay() > 0
+            version, more = 0, False
+            try:
+                version = _version(connection)
+                more = session.relay() > 0
+                self._unlocked()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                # The session stays, and with it the delivery of what is in the journal.
+                self._locked(error)
             if self._end is not None and (not more or self._is_over()):
                 return True
-            while not (more or self._woken.wait(self._poll) or _version(connection) != version):
+            while not (more or self._woken.wait(self._poll) or _changed(connection, version)):
                 if not self._keep(connection):
                     return False
         return False
@@ -301,6 +346,20 @@ class Relay:
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
         self._stopping.wait(seconds)
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether it says that another connection holds a lock on the database."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def _changed(connection: sqlite3.Connection, version: int) -> bool:
+    try:
+        return _version(connection) != version
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
+        return True
 
 
 def _version(connection: sqlite3.Connection) -> int:

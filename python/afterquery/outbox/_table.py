@@ -49,6 +49,8 @@ SCHEMA = (
     """,
 )
 ORIGIN = "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)"
+NAMES = frozenset({"afterquery_outbox", "afterquery_outbox_entry", "afterquery_relay"})
+"""Our tables and our view in the application's schema."""
 IS_INSTALLED = """
 SELECT count(*) = 4 FROM sqlite_schema
 WHERE name IN ('afterquery_outbox', 'afterquery_outbox_entry', 'afterquery_outbox_write',
@@ -59,6 +61,10 @@ SELECT origin, base, (SELECT min(id) FROM afterquery_outbox),
        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'afterquery_outbox'), 0)
 FROM afterquery_relay
 """
+DROPPED = (
+    "the tables of the outbox were dropped, and are made anew: what was in them is lost to the"
+    " replicas unless it was delivered; see docs/integrations.md"
+)
 WRITE = "INSERT INTO afterquery_outbox_entry (statements) VALUES (?)"
 
 
@@ -97,6 +103,18 @@ def install(connection: sqlite3.Connection) -> None:
             cursor.execute(ORIGIN, (str(uuid.uuid4()),))
 
 
+def make_within(connection: sqlite3.Connection) -> bool:
+    """Make the tables where they are missing, within the open transaction: whether they were.
+    Raises `sqlite3.Error`."""
+    if _value(connection, IS_INSTALLED):
+        return False
+    cursor = sqlite3.Cursor(connection)
+    for statement in SCHEMA:
+        cursor.execute(statement)
+    cursor.execute(ORIGIN, (str(uuid.uuid4()),))
+    return True
+
+
 def origin(connection: sqlite3.Connection) -> str:
     """The identity of the journal that its transactions go to, a UUID. Raises `sqlite3.Error`."""
     return str(_value(connection, "SELECT origin FROM afterquery_relay"))
@@ -125,8 +143,13 @@ def new_origin(connection: sqlite3.Connection, through: int) -> str:
     return name
 
 
+_READ_CHARACTERS = 4_000_000
+"""How much is read at a time: a backlog of large rows must not fill the memory."""
+
+
 def pending(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) -> list[Entry]:
-    """The first `limit` transactions whose id is greater than `after`, in order.
+    """The first `limit` transactions whose id is greater than `after`, in order; fewer where they
+    are large, but at least one.
 
     Raises `sqlite3.Error`, and ValueError for a row that was not written by us.
     """
@@ -134,7 +157,15 @@ def pending(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) 
         "SELECT id, made, mark, statements FROM afterquery_outbox WHERE id > ? ORDER BY id LIMIT ?",
         (after, limit),
     )
-    return [Entry(number, made, mark, decode(text)) for number, made, mark, text in rows.fetchall()]
+    entries, size = [], 0
+    for number, made, mark, text in rows:
+        entries.append(Entry(number, made, mark, decode(text)))
+        size += len(text)
+        if size >= _READ_CHARACTERS:
+            break
+    # Else the statement would go on holding the transaction that it reads in.
+    rows.close()
+    return entries
 
 
 def delete_through(connection: sqlite3.Connection, last: int) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from afterquery._binding import Adapted
+from afterquery._failures import interrupted
 
 Value: TypeAlias = "int | float | str | bytes | None"
 Parameters: TypeAlias = "tuple[Value, ...] | dict[str, Value]"
@@ -50,10 +51,12 @@ def decode(text: str) -> tuple[Statement, ...]:
 
 
 def kept(sql: str, params: Any, changes: int | None, *, many: bool) -> Statement:
-    """A statement with its parameters as SQLite bound them. Raises nothing."""
+    """A statement with its parameters as SQLite bound them. Raises nothing of ours."""
     try:
         values = tuple(_set(row) for row in params) if many else _set(params)
     except Exception as error:
+        if interrupted(error):
+            raise
         return Statement(sql, (), many, changes, f"parameters: {error}")
     return Statement(sql, values, many, changes)
 

@@ -1,5 +1,5 @@
 """Replicates what SQLAlchemy commits: Core and ORM, sync and async engines on SQLite."""
 
-from afterquery.sqlalchemy._attach import Attached, attach
+from afterquery.sqlalchemy._attach import Attached, attach, include_name
 
-__all__ = ["Attached", "attach"]
+__all__ = ["Attached", "attach", "include_name"]

@@ -15,8 +15,9 @@ from sqlalchemy.exc import InvalidRequestError
 from afterquery._errors import ConfigurationError
 from afterquery._sql import BLANK
 from afterquery.outbox._freezing import freezer
+from afterquery.outbox._table import NAMES
 from afterquery.sqlalchemy._driver import Driver
-from afterquery.sqlalchemy._follower import Follower, Last
+from afterquery.sqlalchemy._follower import UNSEEN, Follower, Last
 from afterquery.sqlalchemy._guard import Guard
 from afterquery.sqlalchemy._outbox import OutboxFollower
 from afterquery.sqlalchemy._statement import Rows, Statement, given
@@ -77,7 +78,7 @@ class Attached:
     ) -> None:
         self._replicator = replicator
         self._kind = kind
-        self._guard = Guard()
+        self._guard = Guard(replicator)
         self._last: Last = ContextVar("afterquery_sqlalchemy_last")
         self._undo: list[Callable[[], None]] = []
         self._engines = engines
@@ -125,6 +126,10 @@ class Attached:
             original = getattr(dialect, f"do_{name}")
             self._replace(dialect, f"do_{name}", self._end(original, name))
         self._replace(dialect, "do_begin_twophase", _no_twophase)
+        if issubclass(self._kind, OutboxFollower):
+            # Not reflected: Alembic's autogenerate and drop_all() would drop what they find.
+            for name in ("get_table_names", "get_view_names"):
+                self._replace(dialect, name, _without_ours(getattr(dialect, name)))
 
     def _end(
         self, original: Callable[[PoolProxiedConnection], None], name: str
@@ -134,13 +139,22 @@ class Attached:
             with self._guard:
                 follower = self._known(connection)
             if follower is None:
+                with self._guard:
+                    if name == "commit" and self._undo:
+                        self._tell_unseen(connection)
                 original(connection)
             else:
                 getattr(follower, name)(lambda: original(connection))
 
         return replacement
 
-    def _replace(self, dialect: Dialect, name: str, replacement: Callable[..., None]) -> None:
+    def _tell_unseen(self, connection: PoolProxiedConnection) -> None:
+        """Nothing of this connection was seen, and yet it commits."""
+        driver = Driver(connection)
+        if driver.in_transaction and driver.total_changes:
+            self._guard.missed(UNSEEN)
+
+    def _replace(self, dialect: Dialect, name: str, replacement: Callable[..., Any]) -> None:
         before = vars(dialect).get(name)  # somebody else may have replaced it there
 
         def undo() -> None:
@@ -165,7 +179,7 @@ class Attached:
         text = self._frozen(sql, values)
         return self._run(
             Statement(cursor, text, values, context),
-            lambda: context.dialect.do_execute(cursor, text, values, context),
+            partial(self._rest, "do_execute", self._execute, cursor, text, values, context),
         )
 
     def _executemany(
@@ -175,15 +189,26 @@ class Attached:
         text = self._frozen(sql, rows)
         return self._run(
             Statement(cursor, text, rows, context, rows),
-            lambda: context.dialect.do_executemany(cursor, text, rows, context),
+            partial(self._rest, "do_executemany", self._executemany, cursor, text, rows, context),
         )
 
     def _execute_no_params(self, cursor: DBAPICursor, sql: str, context: ExecutionContext) -> bool:
         text = self._frozen(sql, ())
         return self._run(
             Statement(cursor, text, (), context),
-            lambda: context.dialect.do_execute_no_params(cursor, text, context),
+            partial(
+                self._rest, "do_execute_no_params", self._execute_no_params, cursor, text, context
+            ),
         )
+
+    def _rest(self, name: str, own: Callable[..., bool], *args: Any) -> None:
+        """Run it as SQLAlchemy would if we were not there: by the listeners behind ours, the first
+        that says it did, or by the driver."""
+        dialect = args[-1].dialect
+        listeners = list(getattr(dialect.dispatch, name))
+        behind = listeners[listeners.index(own) + 1 :] if own in listeners else []
+        if not any(listener(*args) for listener in behind):
+            getattr(dialect, name)(*args)
 
     def _run(self, statement: Statement, run: Callable[[], None]) -> bool:
         """Run it; True tells SQLAlchemy that this is done."""
@@ -232,6 +257,20 @@ def _info(connection: PoolProxiedConnection) -> dict[Any, Any] | None:
         return connection.info
     except NotImplementedError:
         return None
+
+
+def _without_ours(original: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    def names(*args: Any, **settings: Any) -> list[str]:
+        return [name for name in original(*args, **settings) if name not in NAMES]
+
+    return names
+
+
+def include_name(name: str | None, kind: str, parents: object) -> bool:
+    """For `context.configure(include_name=...)` in Alembic's `env.py`: leaves the tables of the
+    outbox alone, on an engine that is not attached."""
+    del kind, parents
+    return name not in NAMES
 
 
 def _no_twophase(*_: object) -> None:

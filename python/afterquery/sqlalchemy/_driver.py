@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from afterquery import classify
@@ -57,6 +59,11 @@ class Driver:
         """Rows changed since the connection was opened; None where the driver does not tell."""
         count: int | None = getattr(self._raw, "total_changes", None)
         return count
+
+    @property
+    def counter(self) -> Callable[[], int | None]:
+        """Asks for that number, in C: no signal handler comes between."""
+        return partial(getattr, self._raw, "total_changes", None)
 
     def commits_alone(self, statement: Statement) -> bool:
         """Whether it would be a transaction of its own, committed when it ends.

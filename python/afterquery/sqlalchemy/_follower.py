@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
 from afterquery._core import without_values
+from afterquery._failures import interrupted
 from afterquery._order import file_key, order_for
 from afterquery.sqlalchemy._text import savepoint
 
@@ -27,6 +28,12 @@ Last: TypeAlias = "ContextVar[Transaction]"
 """The transaction that this thread or task committed last."""
 
 _MAY_COMMIT = {"COMMIT", "END", "RELEASE"}
+UNSEEN = (
+    "statements that were not seen come with a COMMIT: the replicas do not get them;"
+    " attach() before other listeners of do_execute"
+)
+_HOLD = {"PRAGMA", "EXPLAIN"}
+"""As long as they have rows to give, SQLite commits nothing."""
 
 
 class Follower:
@@ -42,6 +49,10 @@ class Follower:
         self._order = _order(driver.file(), memory)
         self._transaction: Transaction | None = None
         self._savepoints: list[tuple[str, int]] = []
+        self._changes = driver.total_changes
+        """Rows changed by what was seen..."""
+        self._counts = True
+        """...if that can be known."""
 
     def execute(self, run: Callable[[], None], statement: Statement) -> None:
         """Run a statement through `run` and keep what it wrote until it is committed."""
@@ -50,7 +61,7 @@ class Follower:
             self._notice()
             alone = self.driver.commits_alone(statement)
             if statement.rows is not None:
-                statement.rows.counter = lambda: self.driver.total_changes
+                statement.rows.counter = self.driver.counter
         if alone:
             self._execute_alone(run, statement)
         else:
@@ -59,21 +70,22 @@ class Follower:
     def commit(self, run: Callable[[], None]) -> None:
         """Commit through `run`, and submit the transaction if that succeeds."""
         ticket, marked, ran = None, False, False
-        with self._guard:
-            self._notice()
-            ticket = self._take()
         try:
+            with self._guard:
+                self._notice()
+                self._tell_unseen()
+                ticket = self._take()
             if ticket is not None:
                 with self._guard:
                     marked = self.driver.mark()
             ran = True
             run()
+            with self._guard:
+                self._end(ticket, committed=self.driver.ended)
         except BaseException as error:
             with self._guard:
                 self._commit_failed(ticket, error, ran=ran, marked=marked)
             raise
-        with self._guard:
-            self._end(ticket, committed=self.driver.ended)
 
     def rollback(self, run: Callable[[], None]) -> None:
         """Roll back through `run`, and drop what was written."""
@@ -85,6 +97,8 @@ class Follower:
             with self._guard:
                 if self.driver.ended:
                     self.drop()
+                    self._counts = True
+                    self._see()
 
     def drop(self) -> None:
         """Forget what was written since the transaction began: it is not in the database."""
@@ -94,24 +108,63 @@ class Follower:
             transaction.rollback()
 
     def _execute_within(self, run: Callable[[], None], statement: Statement) -> None:
-        ticket, changes = None, None
+        ticket, changes, at, savepoints = None, None, 0, list(self._savepoints)
+        ran: list[None] = []
         with self._guard:
-            changes = self.driver.total_changes
-            ticket = self._take() if statement.verb in _MAY_COMMIT else None
+            changes, at = self.driver.total_changes, self._gathered()
         try:
-            run()
+            with self._guard:
+                ticket = self._take() if statement.verb in _MAY_COMMIT else None
+            ran.append(run())  # type: ignore[func-returns-value]
+            if statement.verb in _HOLD:
+                statement.buffer()
+            self._ran(statement, ticket, at, savepoints)
         except BaseException as error:
+            if self._has_run(error, ran, changes, ticket):
+                self._ran(statement, ticket, at, savepoints)
+                raise
             with self._guard:
                 self._failed(statement, error, changes)
+                self._see()
             with self._guard:
                 self._end(ticket, committed=False)
             raise
+
+    def _ran(
+        self,
+        statement: Statement,
+        ticket: Ticket | None,
+        at: int,
+        savepoints: list[tuple[str, int]],
+    ) -> None:
+        """A statement is over. Harmless when repeated."""
         with self._guard:
-            self._record(statement)
+            if self._gathered() <= at:
+                self._record(statement)
         with self._guard:
+            self._savepoints = list(savepoints)
             self._follow(statement)
+            # What RETURNING gives is counted when the last row is fetched.
+            self._counts = self._counts and not statement.cursor.description
+            self._see()
         with self._guard:
             self._end(ticket, committed=not self.driver.in_transaction)
+
+    def _gathered(self) -> int:
+        """Grows with each statement."""
+        return 0 if self._transaction is None else self._transaction.savepoint()
+
+    def _has_run(
+        self, error: BaseException, ran: list[None], changes: object, ticket: Ticket | None
+    ) -> bool:
+        """Whether a signal handler's exception came when the statement was over. SQLAlchemy closes
+        the connection after one that is no `Exception`."""
+        if not isinstance(error, Exception) or self.driver.raised(error):
+            return False
+        if not interrupted(error):
+            return False
+        committed = ticket is not None and not self.driver.in_transaction
+        return bool(ran) or committed or self.driver.total_changes != changes
 
     def _execute_alone(self, run: Callable[[], None], statement: Statement) -> None:
         """Run what would commit by itself inside a transaction of its own.
@@ -119,19 +172,30 @@ class Follower:
         Nobody could say when exactly it was committed otherwise: the moment between its execution
         and a ticket belongs to whoever comes first.
         """
-        self.driver.run(self._begin(statement))
-        changes = self.driver.total_changes
+        changes, at = self.driver.total_changes, self._gathered()
+        ran: list[None] = []
         try:
-            run()
+            self.driver.run(self._begin(statement))
+            ran.append(run())  # type: ignore[func-returns-value]
             statement.buffer()
+            with self._guard:
+                self._record(statement)
+                self._see()
         except BaseException as error:
+            self._see()
+            if self._has_run(error, ran, changes, None):
+                if self._gathered() <= at:
+                    self._record(statement)
+                self._commit_alone()
+                raise
             with self._guard:
                 self._failed(statement, error, changes)
-            if isinstance(error, Exception):
+                self._see()
+            if interrupted(error) and self.driver.in_transaction:
+                self.rollback(lambda: self.driver.run("ROLLBACK"))
+            elif isinstance(error, Exception):
                 self._commit_alone()  # a failed `executemany` leaves the rows before it
             raise
-        with self._guard:
-            self._record(statement)
         self._commit_alone()
 
     def _commit_alone(self) -> None:
@@ -208,16 +272,17 @@ class Follower:
     def _end(self, ticket: Ticket | None, *, committed: bool) -> None:
         """Hand the transaction over if it was committed; give the ticket back if not."""
         transaction = self._transaction
-        if committed:
-            self._transaction = None
-            self._savepoints.clear()
         if not committed or transaction is None or not len(transaction):
             if ticket is not None:
                 self._order.failed(ticket)
-            return
-        self._last.set(transaction)
-        ticket = self._order.take() if ticket is None else ticket
-        self._order.committed(ticket, self._replicator, transaction)
+        else:
+            self._last.set(transaction)
+            ticket = self._order.take() if ticket is None else ticket
+            self._order.committed(ticket, self._replicator, transaction)
+        if committed:
+            # Last: what a signal handler's exception parts is done again.
+            self._savepoints = []
+            self._transaction = None
 
     def _commit_failed(
         self, ticket: Ticket | None, error: BaseException, *, ran: bool, marked: bool
@@ -235,6 +300,17 @@ class Follower:
             self._end(ticket, committed=committed)
         if not committed and not self.driver.in_transaction:
             self.drop()
+
+    def _see(self) -> None:
+        """All changes until now are known."""
+        self._changes = self.driver.total_changes
+
+    def _tell_unseen(self) -> None:
+        """A listener of the application's that runs statements by itself, before ours, say."""
+        if self._counts and self.driver.total_changes != self._changes:
+            self._guard.missed(UNSEEN)
+        self._counts = True
+        self._see()
 
     def _notice(self) -> None:
         """Notice a transaction that was ended on the driver's connection directly."""

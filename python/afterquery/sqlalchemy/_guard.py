@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import logging
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+from afterquery._failures import failures, interrupted
+
+if TYPE_CHECKING:
+    from afterquery import Replicator
 
 logger = logging.getLogger("afterquery")
 
@@ -11,8 +17,9 @@ logger = logging.getLogger("afterquery")
 class Guard:
     """Logs and counts what goes wrong inside `with guard:`, and goes on after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, replicator: Replicator) -> None:
         self.errors = 0
+        self._replicator = replicator
 
     def __enter__(self) -> None:
         return None
@@ -23,13 +30,22 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self.errors += 1
+        if not isinstance(error, Exception) or interrupted(error):
+            return False  # the user's
+        self._count("SQLAlchemy: a statement may not be replicated")
         logger.error("SQLAlchemy: a statement may not be replicated", exc_info=error)
         return True
 
     def missed(self, message: str, *args: object) -> None:
         """Tell of something that reached the database and cannot reach the replicas."""
-        self.errors += 1
+        self._count("SQLAlchemy: " + message.partition(":")[0])
         logger.error("SQLAlchemy: %s", message % args)
+
+    def told(self, what: str) -> None:
+        """Tell of something that was set right."""
+        failures.count(what)
+        logger.error("SQLAlchemy: %s", what)
+
+    def _count(self, what: str) -> None:
+        self.errors += 1
+        failures.count(what, self._replicator)

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from afterquery._failures import interrupted
 from afterquery.outbox import _wake
 from afterquery.outbox._gathered import MARK, Gathered
-from afterquery.outbox._table import IS_INSTALLED, ORIGIN, SCHEMA, WRITE
+from afterquery.outbox._table import DROPPED, IS_INSTALLED, ORIGIN, SCHEMA, WRITE
 from afterquery.outbox._values import Statement as Kept
 from afterquery.outbox._values import encode
 from afterquery.sqlalchemy._driver import DDL
@@ -32,8 +33,15 @@ class OutboxFollower(Follower):
         """Commit through `run`, with the row; a row that cannot be written is an error of it."""
         with self._guard:
             self._notice()
-        self._seal()
-        super().commit(run)
+            self._tell_unseen()
+        try:
+            self._seal()
+            with self._guard:
+                self._see()
+            super().commit(run)
+        except BaseException:
+            self._unseal()  # a signal handler's, where it is sealed still
+            raise
 
     def drop(self) -> None:
         """Forget what was written since the transaction began: it is not in the database."""
@@ -44,6 +52,8 @@ class OutboxFollower(Follower):
         before = self.driver.in_transaction
         if self._is_commit(statement):
             self._seal()
+            with self._guard:
+                self._see()
         super()._execute_within(run, statement)
         if statement.verb == "SAVEPOINT" and not before:
             self._began_with_savepoint = self.driver.in_transaction
@@ -66,8 +76,7 @@ class OutboxFollower(Follower):
         self._sealed = True
         try:
             self.driver.run(f"SAVEPOINT {MARK}")
-            self._install()
-            self.driver.run(WRITE, (encode(kept),))
+            self._write(encode(kept))
         except BaseException:
             self._unseal()
             raise
@@ -78,15 +87,33 @@ class OutboxFollower(Follower):
             self._sealed = False
             with self._guard:
                 if self.driver.in_transaction:
-                    self.driver.run(f"ROLLBACK TO {MARK}")
-                    self.driver.run(f"RELEASE {MARK}")
+                    self._release_mark()
 
-    def _install(self) -> None:
+    def _release_mark(self) -> None:
+        try:
+            self.driver.run(f"ROLLBACK TO {MARK}")
+            self.driver.run(f"RELEASE {MARK}")
+        except Exception as error:  # not set yet
+            if interrupted(error):
+                raise
+
+    def _write(self, row: str) -> None:
         """Within the transaction: with autocommit=False there is no moment outside of one."""
-        if not self._installed and not self.driver.run(IS_INSTALLED)[0]:
-            for statement in SCHEMA:
-                self.driver.run(statement)
-            self.driver.run(ORIGIN, (str(uuid.uuid4()),))
+        try:
+            self.driver.run(WRITE, (row,))
+        except Exception:
+            if self.driver.run(IS_INSTALLED)[0]:
+                raise
+            if self._installed:
+                self._guard.told(DROPPED)
+            self._make()
+            self.driver.run(WRITE, (row,))
+        self._installed = True
+
+    def _make(self) -> None:
+        for statement in SCHEMA:
+            self.driver.run(statement)
+        self.driver.run(ORIGIN, (str(uuid.uuid4()),))
 
     def _take(self) -> Ticket | None:
         """None: the database keeps the order."""
@@ -97,15 +124,13 @@ class OutboxFollower(Follower):
         if not committed:
             self._unseal()
             return
-        kept, sealed = self._kept(), self._sealed
-        self._transaction = None
-        self._savepoints.clear()
-        self._sealed = self._began_with_savepoint = False
-        if sealed:
-            self._installed = True
+        if self._sealed:
             _wake.committed(self._order)
-        elif kept:
+        elif self._kept():
             self._guard.missed("a transaction was committed without its row in the outbox")
+        self._savepoints = []
+        self._transaction = None
+        self._sealed = self._began_with_savepoint = False
 
     def _kept(self) -> list[Kept]:
         transaction = cast("Gathered | None", self._transaction)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat, starmap
+from operator import itemgetter, length_hint
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
@@ -29,19 +32,30 @@ def given(params: Any, dialect: Dialect) -> Any:
 class Rows(list[Any]):
     """Sets of parameters that know how many of them the driver has taken."""
 
-    taken = 0
-    changes: int | None = None
-    """The connection's `total_changes` before the last of them."""
-
     def __init__(self, rows: Iterable[Any]) -> None:
         super().__init__(rows)
-        self.counter: Callable[[], int | None] = lambda: None
-        """Asks for that number."""
+        self._iterator: Iterator[Any] | None = None
+        self._counts: deque[int | None] = deque(maxlen=1)
+        self.counter: Callable[[], int | None] | None = None
+        """Asks for the connection's `total_changes`; implemented in C."""
 
     def __iter__(self) -> Iterator[Any]:
-        for self.taken, row in enumerate(super().__iter__(), 1):
-            self.changes = self.counter()
-            yield row
+        # All of it in C, so that no signal handler comes between two rows.
+        self._iterator = super().__iter__()
+        if self.counter is None:
+            return self._iterator
+        counted = map(self._counts.append, starmap(self.counter, repeat(())))
+        return map(itemgetter(0), zip(self._iterator, counted))  # noqa: B905 - the second never ends
+
+    @property
+    def taken(self) -> int:
+        """How many the driver has taken."""
+        return 0 if self._iterator is None else len(self) - length_hint(self._iterator)
+
+    @property
+    def changes(self) -> int | None:
+        """The connection's `total_changes` before the last of them."""
+        return self._counts[-1] if self._counts else None
 
 
 class Statement:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from afterquery._failures import failures
-
 if TYPE_CHECKING:
     from afterquery.sqlite3._follower import Follower
 
@@ -29,7 +27,7 @@ def watched(authorizer: Callable[..., Any], follower: Follower) -> Callable[...,
     def watching(*arguments: Any) -> Any:
         answer = authorizer(*arguments)
         if answer == sqlite3.SQLITE_IGNORE and follower.writing:
-            failures.report(
+            follower.gathering.unseen(
                 "an authorizer had SQLite ignore a part of a write, which the replicas do not"
             )
         return answer

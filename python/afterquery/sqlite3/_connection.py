@@ -10,7 +10,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from afterquery._errors import ConfigurationError
-from afterquery._failures import failures
 from afterquery._order import CommitOrder, file_key, order_for
 from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
@@ -20,10 +19,11 @@ from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import (
     autocommit,
+    autocommit_setter,
     isolation_level,
+    isolation_level_setter,
     own_cursor,
-    set_autocommit,
-    set_isolation_level,
+    true_errors,
 )
 from afterquery.sqlite3._outbox import OutboxGathering
 
@@ -106,7 +106,9 @@ class Connection(sqlite3.Connection):
             """As `sqlite3.Connection.setconfig`. What changes the meaning of writes is told."""
             super().setconfig(op, enable)  # type: ignore[misc]
             if MEANINGS.get(op) is bool(enable):
-                failures.report("setconfig changed what writes do, and the replicas do otherwise")
+                self._follower.gathering.unseen(
+                    "setconfig changed what writes do, and the replicas do otherwise"
+                )
 
     def commit(self) -> None:
         """As `sqlite3.Connection.commit`."""
@@ -148,7 +150,8 @@ class Connection(sqlite3.Connection):
     @isolation_level.setter
     def isolation_level(self, level: Any) -> None:
         reopens = level is None and autocommit(self) is False
-        self._follower.committing(self, lambda: set_isolation_level(self, level), reopens=reopens)
+        with true_errors():
+            self._follower.committing(self, isolation_level_setter(self, level), reopens=reopens)
 
     if hasattr(sqlite3.Connection, "autocommit"):
 
@@ -159,7 +162,7 @@ class Connection(sqlite3.Connection):
 
         @autocommit.setter
         def autocommit(self, value: Any) -> None:
-            self._follower.committing(self, lambda: set_autocommit(self, value))
+            self._follower.committing(self, autocommit_setter(self, value))
 
 
 _FACTORY = 4

@@ -6,11 +6,11 @@ import sqlite3
 import sys
 from collections import deque
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from afterquery._failures import failures
+from afterquery._failures import failures, interrupted
 from afterquery._warning import named_but_a_sequence
 from afterquery.sqlite3._script import run_script
 from afterquery.sqlite3._statement import Control, statement
@@ -29,8 +29,10 @@ class Cursor(sqlite3.Cursor):
         connection: Connection = self.connection  # type: ignore[assignment]
         try:
             found = statement(sql)
-        except Exception:
-            _told(sql)
+        except Exception as error:
+            if interrupted(error):
+                raise
+            _told(connection, sql)
             return super().execute(sql, parameters)
         if found.named is not None and parameters and not isinstance(parameters, dict):
             named_but_a_sequence(*found.named)
@@ -44,6 +46,8 @@ class Cursor(sqlite3.Cursor):
         except BaseException:
             connection._follower.after_error(connection)
             raise
+        if found.holds and self.description is not None:
+            connection._follower.holding(self)
         connection._follower.gathering.count(sql)
         return self
 
@@ -53,15 +57,17 @@ class Cursor(sqlite3.Cursor):
         follower = connection._follower
         try:
             found = statement(sql)
-        except Exception:
-            _told(sql)
+        except Exception as error:
+            if interrupted(error):
+                raise
+            _told(connection, sql)
             return super().executemany(sql, rows)
         if not found.writes:
             return super().executemany(sql, rows)
-        with follower.lock:
-            if found.deterministic and not follower.alone(connection, found):
-                return follower.many(connection, sql, rows, super().executemany, self)
-            return self._one_by_one(sql, rows)
+        # Without the lock: it is let go of while the user's generator makes a row.
+        if found.deterministic and not follower.alone(connection, found):
+            return follower.many(connection, sql, rows, super().executemany, self)
+        return self._one_by_one(sql, rows)
 
     def executescript(self, sql_script: str, /) -> Self:
         """As `sqlite3.Cursor.executescript`."""
@@ -72,9 +78,7 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def _control(self, connection: Connection, control: Control, sql: str, parameters: Any) -> Self:
-        def run() -> None:
-            super(Cursor, self).execute(sql, parameters)
-
+        run = partial(super().execute, sql, parameters)
         connection._follower.control(connection, control, sql, run)
         return self
 
@@ -118,6 +122,9 @@ class Cursor(sqlite3.Cursor):
             while (row := super().fetchone()) is not None:
                 rows.append(row)
         except Exception as raised:  # a converter's, for one
+            if interrupted(raised):
+                super().execute("SELECT 1 LIMIT 0")
+                raise
             error = raised
             super().execute("SELECT 1 LIMIT 0")  # ends the statement
         finally:
@@ -132,10 +139,12 @@ def _misuse() -> sqlite3.InterfaceError:
     return error
 
 
-def _told(sql: object) -> None:
+def _told(connection: Connection, sql: object) -> None:
     """A text could not be read. If it is no str, sqlite3 says so; else what it writes is lost."""
     if isinstance(sql, str):
-        failures.report("a statement could not be read, and is not replicated")
+        connection._follower.gathering.unseen(
+            "a statement could not be read, and is not replicated"
+        )
 
 
 class Held(Cursor):

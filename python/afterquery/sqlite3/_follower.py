@@ -9,9 +9,11 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from afterquery._binding import Rows, bound
 from afterquery._failures import failures
@@ -21,11 +23,18 @@ from afterquery.sqlite3._modes import begins, own_cursor
 from afterquery.sqlite3._statement import Control, Statement
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from afterquery import Replicator
+    from afterquery._order import Ticket
+    from afterquery.sqlite3._gathering import Savepoints
 
 T = TypeVar("T")
 Run = Callable[[str, Any], T]
-"""Runs a statement with its parameters."""
+"""Runs a statement with its parameters. It is implemented in C: `starmap` calls it, and `extend`
+notes its result, in one step that no signal handler can part."""
+_ONCE: tuple[tuple[()], ...] = ((),)
+"""For `starmap`: call it once, without arguments."""
 
 
 class Results(Protocol):
@@ -52,11 +61,14 @@ class Follower:
         self.writing = False
         """Whether a statement that may write is being run."""
         self._replicator = replicator
-        self._unfinished: WeakKeyDictionary[Results, object] = WeakKeyDictionary()
-        """Cursors that return rows of a write, with their `description` of it."""
-        self._running: tuple[str, Rows] | None = None
-        """An `executemany` that is under way. The user's generator that gives its rows may use the
-        connection meanwhile."""
+        self._unfinished: list[tuple[ref[Results], object]] = []
+        """Cursors that return rows of a write, with their `description` of it. No callbacks: an
+        exception of a signal handler's would be swallowed there."""
+        self._open: list[tuple[ref[Results], object]] = []
+        """The same for what is neither a write nor read-only."""
+        self._running: list[Many] = []
+        """Each `executemany` that is under way. The user's generator that gives its rows may use
+        the connection meanwhile, and so may other threads."""
 
     def write(
         self,
@@ -75,18 +87,42 @@ class Follower:
                 cursor._end()
             sql = self._frozen(connection, found, sql, given)
             if found.known and self.alone(connection, found):
-                self._end_unfinished()
-                own = self.gathering.begin(connection, found)
-                if own is not None:
-                    return self._commit_alone(connection, own, sql, given, run, cursor)
+                return self._alone(connection, found, sql, given, run, cursor)
+            return self._gather_known(connection, sql, given, run, cursor)
+
+    def _gather_known(
+        self,
+        connection: sqlite3.Connection,
+        sql: str,
+        given: Any,
+        run: Run[T],
+        cursor: Results | None,
+    ) -> T:
+        try:
+            result = self._gather(connection, sql, given, run)
+            if cursor is not None and cursor.description is not None:
+                self.returning(cursor)
+            return result
+        finally:
             try:
-                result = self._gather(connection, sql, given, run)
-                if cursor is not None:
-                    self._note(cursor)
-                return result
-            finally:
-                if self.gathering and not connection.in_transaction:
-                    self.gathering.alone(connection)
+                self._committed_alone(connection)
+            except BaseException:  # a signal handler's
+                self._committed_alone(connection)
+                raise
+
+    def _committed_alone(self, connection: sqlite3.Connection) -> None:
+        if self.gathering and not connection.in_transaction:
+            self.gathering.alone(connection)
+
+    def returning(self, cursor: Results) -> None:
+        """A statement that is not read-only has rows to fetch."""
+        alive = [(known, of) for known, of in self._unfinished if known() is not None]
+        self._unfinished = [*alive, (ref(cursor), cursor.description)]
+
+    def holding(self, cursor: Results) -> None:
+        """A PRAGMA, say, has rows to fetch: while it is open, SQLite commits nothing of ours."""
+        alive = [(known, of) for known, of in self._open if known() is not None]
+        self._open = [*alive, (ref(cursor), cursor.description)]
 
     def alone(self, connection: sqlite3.Connection, found: Statement) -> bool:
         """Whether a statement would be a transaction of its own."""
@@ -103,55 +139,103 @@ class Follower:
         """Run one statement for many rows of one transaction."""
         with self.lock:
             self._look(connection)
-            given = Rows(connection, rows)
-            outer, self._running = self._running, (sql, given)
-            self.writing = True
+            given = Rows(connection, Unlocked(self.lock, iter(rows), self._others_ran))
+            many = Many(connection, sql, given)
+            self._running.append(many)
+            ran: list[T] = []
             try:
-                result = run(sql, given)
-                self._gather_rows(connection, result)
-                self._note(cursor)
-                return result
+                self.writing = True
+                ran.extend(starmap(run, ((sql, given),)))
+                self._gather_many(many, ran)
+                if cursor.description is not None:
+                    self.returning(cursor)
             except BaseException as error:
-                if _REFUSES_ROWS:
-                    cursor._end()  # it has run, and is counted only now
-                if given.seen and given.ran and not _left(connection, sql, given.changes, error):
-                    given.seen.pop()
-                self._gather_rows(connection)
-                self.after_error(connection)
+                try:
+                    self._many_failed(many, ran, error, cursor)
+                except BaseException:  # a signal handler's
+                    self._many_failed(many, ran, error, cursor)
+                    raise
                 raise
             finally:
                 self.writing = False
-                self._running = outer
+                self._running.remove(many)
+            return ran[0]
 
-    def _gather_rows(self, connection: sqlite3.Connection, result: Any = None) -> None:
-        """Gather the rows of an `executemany` that have run, before anything else happens."""
-        if self._running is None:
-            return
-        sql, rows = self._running
-        whole = not rows.taken
-        seen = rows.take()
-        if seen:
-            self.gathering.add(sql, seen, result if whole else None, many=True)
-        if self.gathering and not (connection.in_transaction or rows.inside):
-            self.gathering.alone(connection)
+    def _many_failed(self, many: Many, ran: list[T], error: BaseException, cursor: Results) -> None:
+        if _REFUSES_ROWS:
+            cursor._end()  # it has run, and is counted only now
+        rows = many.rows
+        if not ran and rows.seen and rows.ran and not many.asked:
+            left = _left(many.connection, many.sql, rows.changes, error)
+            many.asked = True
+            if not left:
+                del rows.seen[-1]
+        self._gather_many(many, ran)
+        if not ran:
+            self.after_error(many.connection)
+
+    def _others_ran(self) -> None:
+        """While a generator of the user's gave a row, another thread may have run statements."""
+        if len(self._running) > 1:
+            self._gather_rows()
+
+    def _gather_rows(self) -> None:
+        """Gather the rows of each `executemany` under way that have run, before anything else
+        happens."""
+        for many in self._running:
+            self._gather_many(many, [])
+
+    def _gather_many(self, many: Many, ran: Sequence[object]) -> None:
+        if not many.taking:
+            many.at = self.gathering.mark()
+            many.rows.keep_last()
+            # No call among these: they are one step.
+            many.whole = not many.rows.taken
+            many.taking, many.rows.seen, many.rows.taken = many.rows.seen, [], True
+        if many.taking and self.gathering.mark() <= many.at:
+            result = ran[0] if ran and many.whole else None
+            self.gathering.add(many.sql, many.taking, result, many=True)
+        many.taking = []
+        if self.gathering and not (many.connection.in_transaction or many.rows.inside):
+            self.gathering.alone(many.connection)
 
     def control(
         self, connection: sqlite3.Connection, control: Control, sql: str, run: Callable[[], T]
     ) -> T:
         """Run a statement that moves the transaction."""
         with self.lock:
-            before = connection.in_transaction
-            if control.verb in {"COMMIT", "RELEASE"}:
-                result = self.committing(connection, run, control=control)
-            elif control.verb == "ROLLBACK":
-                result = self.rolling_back(connection, run)
-            else:
-                self._look(connection)
-                result = run()
-            if control.name and connection.in_transaction:
-                self.gathering.move(control, began=not before)
+            before, savepoints = connection.in_transaction, self.gathering.savepoints
+            ran: list[T] = []
+            try:
+                if control.verb in {"COMMIT", "RELEASE"}:
+                    self.committing(connection, run, control=control, ran=ran)
+                elif control.verb == "ROLLBACK":
+                    self.rolling_back(connection, run, ran=ran)
+                else:
+                    self._look(connection)
+                    ran.extend(starmap(run, _ONCE))
+                self._moved(connection, control, ran, savepoints, began=not before)
+            except BaseException:
+                try:
+                    self._moved(connection, control, ran, savepoints, began=not before)
+                except BaseException:  # a signal handler's
+                    self._moved(connection, control, ran, savepoints, began=not before)
+                    raise
+                raise
             self.gathering.count(sql)
-            return result
+            return ran[0]
+
+    def _moved(
+        self,
+        connection: sqlite3.Connection,
+        control: Control,
+        ran: Sequence[object],
+        savepoints: Savepoints,
+        *,
+        began: bool,
+    ) -> None:
+        if ran and control.name and connection.in_transaction:
+            self.gathering.move(control, savepoints, began=began)
 
     def committing(
         self,
@@ -160,61 +244,95 @@ class Follower:
         *,
         reopens: bool = False,
         control: Control | None = None,
+        ran: list[T] | None = None,
     ) -> T:
-        """Run what may commit; `reopens`: it then begins the next transaction at once."""
+        """Run what may commit; `reopens`: it then begins the next transaction at once.
+
+        `run` is implemented in C, so that no signal handler can part it from the note in `ran` that
+        it succeeded.
+        """
         with self.lock:
             self._look(connection)
+            ran = [] if ran is None else ran
             if not self.gathering:
-                return run()
-            ticket = self.gathering.ticket()
+                ran.extend(starmap(run, _ONCE))
+                return ran[0]
+            ticket = None
             try:
+                ticket = self.gathering.ticket(ran)
                 self.gathering.seal(connection, control)
-                result = run()
-            except BaseException as error:
-                if not isinstance(error, sqlite3.Error) and not connection.in_transaction:
-                    # A signal handler raised it, which Python runs when the COMMIT is over.
-                    self.gathering.committed(ticket)
-                    self._unfinished.clear()
+                ran.extend(starmap(run, _ONCE))
+                self._over(connection, ticket, ran, reopens=reopens)
+            except BaseException:
+                try:
+                    self._over(connection, ticket, ran, reopens=reopens)
+                except BaseException:  # a signal handler's
+                    self._over(connection, ticket, ran, reopens=reopens)
                     raise
-                self.gathering.unseal(connection)
-                self.gathering.give_back(ticket)
-                self.after_error(connection)
                 raise
-            if reopens or not connection.in_transaction:
-                self.gathering.committed(ticket)
-                self._unfinished.clear()
-            else:
-                self.gathering.unseal(connection)
-                self.gathering.give_back(ticket)
-            return result
+            return ran[0]
+
+    def _over(
+        self,
+        connection: sqlite3.Connection,
+        ticket: Ticket | None,
+        ran: Sequence[object],
+        *,
+        reopens: bool,
+    ) -> None:
+        """What may have committed is over. Harmless when repeated."""
+        if ran and (reopens or not connection.in_transaction):
+            self.gathering.committed(ticket)
+            self._unfinished = []
+            return
+        self.gathering.unseal(connection)
+        self.gathering.give_back(ticket)
+        if not ran:
+            self.after_error(connection)
 
     def rolling_back(
-        self, connection: sqlite3.Connection, run: Callable[[], T], *, reopens: bool = False
+        self,
+        connection: sqlite3.Connection,
+        run: Callable[[], T],
+        *,
+        reopens: bool = False,
+        ran: list[T] | None = None,
     ) -> T:
-        """Run what may roll the whole transaction back."""
+        """Run what may roll the whole transaction back; `run` as for `committing`."""
         with self.lock:
-            self._gather_rows(connection)
+            self._gather_rows()
+            ran = [] if ran is None else ran
             try:
-                result = run()
+                ran.extend(starmap(run, _ONCE))
+                self._rolled_back(connection, ran, reopens=reopens)
             except BaseException:
-                self.after_error(connection)
+                try:
+                    self._rolled_back(connection, ran, reopens=reopens)
+                except BaseException:  # a signal handler's
+                    self._rolled_back(connection, ran, reopens=reopens)
+                    raise
                 raise
-            if reopens or not connection.in_transaction:
-                self.gathering.drop()
-            return result
+            return ran[0]
 
-    def _note(self, cursor: Results) -> None:
-        """Note a cursor whose statement returns rows, and ends with the last of them."""
-        if cursor.description is not None:
-            self._unfinished[cursor] = cursor.description
+    def _rolled_back(
+        self, connection: sqlite3.Connection, ran: Sequence[object], *, reopens: bool
+    ) -> None:
+        if not connection.in_transaction or (ran and reopens):
+            self.gathering.drop()
 
     def _end_unfinished(self) -> None:
-        """End statements whose transaction was rolled back before their last row was fetched:
-        while one is open, SQLite commits nothing."""
-        for cursor, description in list(self._unfinished.items()):
-            if cursor.description is description:
+        """End statements whose transaction was rolled back before their last row was fetched, and
+        keep what a PRAGMA has to give: while one is open, SQLite commits nothing."""
+        for known, description in self._unfinished:
+            cursor = known()
+            if cursor is not None and cursor.description is description:
                 cursor._end()
-        self._unfinished.clear()
+        self._unfinished = []
+        for known, description in self._open:
+            cursor = known()
+            if cursor is not None and cursor.description is description:
+                cursor._hold()
+        self._open = []
 
     def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
@@ -227,9 +345,9 @@ class Follower:
     def _look(self, connection: sqlite3.Connection) -> None:
         """A transaction that ended unseen, by `sqlite3.Connection.commit(connection)` say: nothing
         tells how, and what was not committed must not be sent."""
-        self._gather_rows(connection)
+        self._gather_rows()
         if self.gathering and not connection.in_transaction:
-            failures.report("a transaction ended unseen, and is not replicated")
+            self.gathering.unseen("a transaction ended unseen, and is not replicated")
             self.gathering.drop()
 
     def _frozen(
@@ -242,30 +360,52 @@ class Follower:
             numbers = _numbers(connection) if found.connection else {}
             return self._replicator.before_query(sql, parameters, **numbers)[0]
         except Exception:
-            failures.report("a statement could not be frozen")
+            failures.caught("a statement could not be frozen")
             return sql
 
     def _gather(self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T]) -> T:
         """Run a statement and gather it."""
-        changes = connection.total_changes
+        changes, at = connection.total_changes, self.gathering.mark()
+        ran: list[T] = []
         self.writing = True
         try:
-            result = run(sql, given)
+            ran.extend(starmap(run, ((sql, given),)))
+            self.gathering.add(sql, given, ran[0])
         except BaseException as error:
-            self.after_error(connection)
-            if _left(connection, sql, changes, error):
-                # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
-                self.gathering.add(sql, given, None)
+            try:
+                self._failed(connection, sql, given, ran, changes, at, error)
+            except BaseException:  # a signal handler's
+                self._failed(connection, sql, given, ran, changes, at, error)
+                raise
             raise
         finally:
             self.writing = False
-        self.gathering.add(sql, given, result)
-        return result
+        return ran[0]
 
-    def _commit_alone(
+    def _failed(
         self,
         connection: sqlite3.Connection,
-        own: sqlite3.Cursor,
+        sql: str,
+        given: Any,
+        ran: Sequence[object],
+        changes: int,
+        at: int,
+        error: BaseException,
+    ) -> None:
+        """A statement failed, or an exception of a signal handler's came before or after it."""
+        if ran:
+            if self.gathering.mark() <= at:
+                self.gathering.add(sql, given, ran[0])
+            return
+        self.after_error(connection)
+        if self.gathering.mark() <= at and _left(connection, sql, changes, error):
+            # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
+            self.gathering.add(sql, given, None)
+
+    def _alone(
+        self,
+        connection: sqlite3.Connection,
+        found: Statement,
         sql: str,
         given: Any,
         run: Run[T],
@@ -273,38 +413,91 @@ class Follower:
     ) -> T:
         """Run a transaction of one statement between a BEGIN and a COMMIT of ours: in between,
         the write lock is held."""
-
-        def commit() -> None:
-            self.committing(connection, lambda: own.execute("COMMIT"))
-
-        def roll_back() -> None:
-            self.rolling_back(connection, lambda: own.execute("ROLLBACK"))
-
+        self._end_unfinished()
         try:
-            result = self._gather(connection, sql, given, run)
-            if cursor is not None:
-                cursor._hold()
+            own = self.gathering.begin(connection, found)
+            if own is not None:
+                result = self._gather(connection, sql, given, run)
+                if cursor is not None:
+                    cursor._hold()
+                self._commit_own(connection, own)
+                return result
         except BaseException:
-            if self.gathering:
-                # What a statement did before its error is committed, as SQLite does by itself.
-                _end(connection, commit)
-            _end(connection, roll_back)
+            try:
+                self._end_own(connection, cursor)
+            except BaseException:  # a signal handler's
+                self._end_own(connection, cursor)
+                raise
             raise
+        return self._gather_known(connection, sql, given, run, cursor)
+
+    def _commit_own(self, connection: sqlite3.Connection, own: sqlite3.Cursor) -> None:
         try:
-            commit()
-        except BaseException:
-            _end(connection, roll_back)
+            self.committing(connection, partial(own.execute, "COMMIT"))
+        except sqlite3.Error:
+            if connection.in_transaction:
+                self.rolling_back(connection, partial(own.execute, "ROLLBACK"))
             raise
-        return result
+
+    def _end_own(self, connection: sqlite3.Connection, cursor: Results | None) -> None:
+        """End a transaction of ours after an error, whose exception the user gets. What a statement
+        did before its error is committed, as SQLite does by itself."""
+        try:
+            if connection.in_transaction and cursor is not None:
+                cursor._end()
+            if connection.in_transaction and self.gathering:
+                self._commit_own(connection, own_cursor(connection))
+            if connection.in_transaction:
+                self.rolling_back(connection, partial(own_cursor(connection).execute, "ROLLBACK"))
+        except sqlite3.Error:
+            failures.caught("a failed statement could not be ended")
 
 
-def _end(connection: sqlite3.Connection, end: Callable[[], object]) -> None:
-    """End a transaction of ours after an error, whose exception the user gets."""
-    try:
-        if connection.in_transaction:
-            end()
-    except sqlite3.Error:
-        failures.report("a failed statement could not be ended")
+class Many:
+    """An `executemany` that is under way."""
+
+    def __init__(self, connection: sqlite3.Connection, sql: str, rows: Rows) -> None:
+        self.connection = connection
+        self.sql = sql
+        self.rows = rows
+        self.asked = False
+        """Whether it was asked what a row that failed has left."""
+        self.whole = False
+        """Whether all rows so far are those to be gathered."""
+        self.taking: list[Any] = []
+        """Rows on their way into the gathering, which they may have reached..."""
+        self.at = 0
+        """...if this mark of it is passed."""
+
+
+class Unlocked:
+    """Rows of the user's: while they are waited for, other threads may use the connection, as with
+    bare `sqlite3`."""
+
+    def __init__(self, lock: Any, rows: Iterator[Any], again: Callable[[], None]) -> None:
+        self._lock = lock
+        self._rows = rows
+        self._again = again
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        given_up: list[Any] = []
+        try:
+            given_up.extend(starmap(self._lock._release_save, _ONCE))
+            return next(self._rows)
+        finally:
+            try:
+                self._back(given_up)
+            except BaseException:  # a signal handler's
+                self._back(given_up)
+                raise
+
+    def _back(self, given_up: list[Any]) -> None:
+        if given_up and not self._lock._is_owned():
+            self._lock._acquire_restore(given_up[0])
+        self._again()
 
 
 _REFUSES_ROWS = sys.version_info < (3, 11)
@@ -326,7 +519,7 @@ def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseExce
     try:
         return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])
     except sqlite3.Error:
-        failures.report("what a failed statement left could not be asked")
+        failures.caught("what a failed statement left could not be asked")
         return True
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 _LEGACY = -1
@@ -15,10 +18,17 @@ def isolation_level(connection: sqlite3.Connection) -> Any:
     return _isolation_level.__get__(connection)
 
 
-def set_isolation_level(connection: sqlite3.Connection, level: Any) -> None:
+def isolation_level_setter(connection: sqlite3.Connection, level: Any) -> Callable[[], None]:
+    """What sets it, in one step that no signal handler can part."""
+    return partial(_isolation_level.__set__, connection, level)
+
+
+@contextmanager
+def true_errors() -> Iterator[None]:
+    """Python 3.10 wraps the error of the COMMIT that setting `isolation_level` is."""
     try:
-        _isolation_level.__set__(connection, level)
-    except SystemError as error:  # Python 3.10 wraps the error of the COMMIT
+        yield
+    except SystemError as error:
         raise (error.__cause__ or error) from None
 
 
@@ -27,8 +37,9 @@ def autocommit(connection: sqlite3.Connection) -> Any:
     return _LEGACY if _autocommit is None else _autocommit.__get__(connection)
 
 
-def set_autocommit(connection: sqlite3.Connection, value: Any) -> None:
-    _autocommit.__set__(connection, value)
+def autocommit_setter(connection: sqlite3.Connection, value: Any) -> Callable[[], None]:
+    """What sets it, in one step that no signal handler can part."""
+    return partial(_autocommit.__set__, connection, value)
 
 
 def legacy(connection: sqlite3.Connection) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import starmap
 from typing import TYPE_CHECKING, cast
 
 from afterquery._failures import failures
 from afterquery.outbox import _wake
 from afterquery.outbox._gathered import MARK, Gathered
-from afterquery.outbox._table import WRITE, install
+from afterquery.outbox._table import DROPPED, WRITE, install, make_within
 from afterquery.outbox._values import Statement, encode
 from afterquery.sqlite3._gathering import Gathering
 from afterquery.sqlite3._modes import begun, own_cursor
 
 if TYPE_CHECKING:
-    from afterquery import Transaction
+    from collections.abc import Sequence
+
+    from afterquery import Replicator, Transaction
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
     from afterquery.sqlite3._statement import Statement as Found
@@ -24,6 +27,11 @@ class OutboxGathering(Gathering):
     """Gathers while a transaction is open, and writes its row before it is committed."""
 
     _sealed = False
+
+    def __init__(self, replicator: Replicator) -> None:
+        super().__init__(replicator)
+        self._written: list[object] = []
+        """Not empty as soon as the row of a statement that was committed by itself is there."""
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:  # `autocommit=False` begins one with the connection
@@ -58,27 +66,31 @@ class OutboxGathering(Gathering):
         except sqlite3.Error:  # not set, or gone with its transaction
             pass
 
-    def ticket(self) -> Ticket | None:
+    def ticket(self, ran: Sequence[object]) -> Ticket | None:
         """None: the database keeps the order."""
+        del ran
         return None
 
     def alone(self, connection: sqlite3.Connection) -> None:
         try:
-            # The semicolon: before an INSERT, sqlite3 may begin a transaction.
-            own_cursor(connection).execute(f";{WRITE}", (encode(self._statements()),))
+            if not self._written:
+                # The semicolon: before an INSERT, sqlite3 may begin a transaction.
+                row = (f";{WRITE}", (encode(self._statements()),))
+                self._written.extend(starmap(own_cursor(connection).execute, (row,)))
             self._sealed = True
         except sqlite3.Error:
-            failures.report("the row of a committed statement could not be written to the outbox")
+            failures.caught("the row of a committed statement could not be written to the outbox")
         self.committed(None)
+        self._written = []
 
     def committed(self, ticket: Ticket | None) -> None:
         del ticket
-        sealed, self._sealed = self._sealed, False
-        if self._statements() and not sealed:
+        if self._statements() and not self._sealed:
             failures.report("a transaction was committed without its row in the outbox")
-        if sealed:
+        if self._sealed:
             _wake.committed(self.order)
         self._ended()
+        self._sealed = False
 
     def _statements(self) -> list[Statement]:
         transaction = cast("Gathered | None", self._transaction)
@@ -94,7 +106,14 @@ class OutboxGathering(Gathering):
     def _write(self, connection: sqlite3.Connection) -> None:
         own = own_cursor(connection)
         own.execute(f"SAVEPOINT {MARK}")
-        own.execute(WRITE, (encode(self._statements()),))
+        row = (encode(self._statements()),)
+        try:
+            own.execute(WRITE, row)
+        except sqlite3.OperationalError:
+            if not make_within(connection):
+                raise
+            failures.report(DROPPED)
+            own.execute(WRITE, row)
 
     def _new(self) -> Transaction:
         return cast("Transaction", Gathered())

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from afterquery._core import split_statements
@@ -28,7 +29,7 @@ def run_script(
     script = script.partition("\0")[0]
     with follower.lock:
         # An empty script commits what is open, where a script does that.
-        follower.committing(connection, lambda: native(""))
+        follower.committing(connection, partial(native, ""))
         for text in _split(script):
             _run(connection, follower, text, native)
 
@@ -44,7 +45,7 @@ def _split(script: str) -> list[str]:
     try:
         return split_statements(script)
     except Exception:
-        failures.report("a script could not be split, and is not replicated")
+        failures.caught("a script could not be split, and is not replicated")
         return [script]
 
 
@@ -57,7 +58,9 @@ def _run(connection: sqlite3.Connection, follower: Follower, text: str, native: 
 
     found = statement(text)
     if found.control is not None:
-        follower.control(connection, found.control, text, lambda: run(text, ()))
+        inside = connection.in_transaction and legacy(connection)
+        own = own_cursor(connection).execute if inside else native
+        follower.control(connection, found.control, text, partial(own, text))
     elif found.writes:
         follower.write(connection, replace(found, begins=False), text, (), run)
     else:

@@ -22,6 +22,7 @@ _PARAMETER = re.compile(
     rf"""|{NAME}+|(\?[0-9]*|[:@$]{NAME}+)""",
     re.DOTALL,
 )
+_READ_ONLY = frozenset({"SELECT", "VALUES", "WITH"})
 _CONNECTION = re.compile(r"last_insert_rowid|changes", re.IGNORECASE)
 
 
@@ -45,6 +46,8 @@ class Statement:
     """It certainly does, and may run in a transaction."""
     ddl: bool
     """It changes the schema, if that is not done already."""
+    holds: bool
+    """It is no write, but SQLite takes it for one as long as it has rows to give."""
     control: Control | None
     begins: bool
     """`sqlite3` begins a transaction before it, where isolation_level says so."""
@@ -68,6 +71,7 @@ def _read(sql: str) -> Statement:
         writes=kind in {"write", "ddl", "unknown"},
         known=kind in {"write", "ddl"},
         ddl=kind == "ddl",
+        holds=bool(found) and found[0].verb not in _READ_ONLY and kind in {"read", "other"},
         control=_control(found[0]) if kind == "txn" else None,
         begins=_BEGINS.match(sql) is not None,
         deterministic=deterministic,
