@@ -221,6 +221,28 @@ for place, call in calls.items():
     assert "panicked at" not in log
 
 
+def test_a_child_whose_start_panics_tries_again(ready: PeerProcess, tmp_path: Path) -> None:
+    """No thread of it waits for the one that failed."""
+    code = """
+import time
+r = Replicator([url], auth_token=token)
+child = os.fork()
+if child == 0:
+    told(first=r.after_query(INSERT, ("lost",)) is None)
+    while not r.after_query(INSERT, ("next",)):
+        time.sleep(0.05)
+    stats = r.stats()
+    told(lost=stats.lost >= 1, panics=stats.panics, closed=r.close(20))
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    (first, told), log = run(tmp_path, ready, code, "start=1")
+    assert first == {"first": True}
+    assert told == {"lost": True, "panics": 1, "closed": True}
+    assert "failed in start at src" in log
+    assert names(ready) == ["next"]
+
+
 def test_the_exit_is_not_disturbed(ready: PeerProcess, tmp_path: Path) -> None:
     code = """
 r = Replicator([url], auth_token=token)

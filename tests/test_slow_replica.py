@@ -146,7 +146,7 @@ def test_each_replica_has_its_own_limit(tmp_path: Path) -> None:
     with peers(tmp_path, 1) as (good,):
         prepare(SCHEMA, good)
         near = Replica("http://127.0.0.1:9", name="near", max_lag_writes=10)
-        far = Replica("http://127.0.0.1:9/", name="far")
+        far = Replica("http://127.0.0.1:9/far", name="far")
         with connect(near, far, good, max_lag_writes=10_000) as replicator:
             writes = [replicator.after_query(LOG, (number,)) for number in range(50)]
             until(lambda: of(replicator, "near").state == "detached", "it is detached")

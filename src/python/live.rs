@@ -87,7 +87,7 @@ fn watch_end() {
 /// Closes everything before the process ends: after that no thread of ours may take the GIL. Harmless when repeated.
 #[pyfunction]
 pub fn close_all(py: Python<'_>) -> PyResult<()> {
-    entry("exit", || {
+    entry("close_all", || {
         let running = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
         let running: Vec<_> = running.iter().filter_map(Weak::upgrade).collect();
         let (here, inherited): (Vec<_>, Vec<_>) = running.into_iter().partition(|live| live.is_here());

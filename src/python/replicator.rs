@@ -38,6 +38,7 @@ use crate::{
     journal::{LetterKey, Pending},
     moment::Moment,
     outcome,
+    panics::caught,
     render::draft,
     shared::Level,
     wire::Proxy,
@@ -123,12 +124,13 @@ impl Replicator {
         while self.starting.swap(here, Ordering::SeqCst) == here {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let started = match self.live.load_full() {
+        // Caught here: the others would wait for this one for ever.
+        let started = caught("start", || match self.live.load_full() {
             Some(live) if live.is_here() => Ok(live),
             _ => self.start_anew(),
-        };
+        });
         self.starting.store(0, Ordering::SeqCst);
-        started
+        started.unwrap_or_else(|panic| Err(Error::Start(panic.to_string())))
     }
 
     fn start_anew(&self) -> Result<Arc<Live>, Error> {
