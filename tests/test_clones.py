@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -280,6 +281,8 @@ def test_a_process_that_is_resumed_twice(site: Site) -> None:
     with site.program(code, WHO="original") as original:
         until(lambda: len(original.lines) > 5, "it is at work")
         original.send(signal.SIGSTOP)
+        # Only then do all its threads stand still.
+        os.waitpid(original.process.pid, os.WUNTRACED)
         copy = _copied(site)
         second = site.connect(journal=copy, origin="snapshot")
         # From now on two processes write as one origin.
