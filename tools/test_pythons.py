@@ -3,22 +3,16 @@
 python tools/test_pythons.py WHEEL [pytest arguments]
 
 .venv holds the development install; the others get the wheel, as a user would. The oldest Python
-gets the oldest versions of the libraries too. All run at the same time, because tests mostly wait:
-the first is watched as it goes, the others are printed when they end.
+gets the oldest versions of the libraries too.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import IO
 
 from pythons import supported
-
-Version = tuple[int, int]
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = ROOT / "tests/oldest.txt"
@@ -32,7 +26,7 @@ def say(text: str) -> None:
     print(f"\n=== {text}", flush=True)
 
 
-def prepare(version: Version, python: str, wheel: str, *pins: str | Path) -> Path:
+def prepare(version: tuple[int, int], python: str, wheel: str, *pins: str | Path) -> Path:
     """A virtual environment of this version with the wheel and the test dependencies."""
     venv = ROOT / ".venv-{}.{}".format(*version)
     inside = venv / "bin" / "python"
@@ -60,36 +54,14 @@ def main() -> int:
         pins = ("--constraint", OLDEST) if version == min(found) else ()
         rounds[version] = prepare(version, found[version], wheel, *pins)
 
-    failed = test(rounds, arguments)
+    failed = []
+    for version, python in sorted(rounds.items()):
+        say("pytest on Python {}.{}".format(*version))
+        if run(python, "-m", "pytest", *arguments) != 0:
+            failed.append(version)
     for version in sorted(rounds):
         say("Python {}.{}: {}".format(*version, "FAILED" if version in failed else "passed"))
     return 1 if failed else 0
-
-
-def test(rounds: dict[Version, Path], arguments: list[str]) -> list[Version]:
-    """The versions on which a test failed. Pytest runs on all of them at the same time."""
-    running: list[tuple[Version, subprocess.Popen[bytes], IO[bytes] | None]] = []
-    for version, python in sorted(rounds.items()):
-        # The first writes as it goes, so that a person sees that something happens.
-        output: IO[bytes] | None = None
-        if running:
-            output = tempfile.TemporaryFile()  # noqa: SIM115 - printed below
-        say("pytest on Python {}.{}{}".format(*version, ", printed when it ends" * bool(running)))
-        # Two that write one cache would each read the other's half.
-        cache = ".pytest_cache/{}.{}".format(*version)
-        command = [str(python), "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]
-        errors = subprocess.STDOUT if output else None
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors)
-        running.append((version, process, output))
-    failed = []
-    for version, process, output in running:
-        if process.wait() != 0:
-            failed.append(version)
-        if output is not None:
-            say("pytest on Python {}.{}".format(*version))
-            output.seek(0)
-            shutil.copyfileobj(output, sys.stdout.buffer)
-    return failed
 
 
 if __name__ == "__main__":
