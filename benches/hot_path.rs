@@ -10,9 +10,9 @@ use afterquery::{
     config::{Config, OnNondeterministic, OnReject, ReplicaConfig},
     engine::Engine,
     journal::Pending,
-    render::{ParameterSet, Values, draft, render},
     sql::{Hole, Parameters, Value, classify},
     wire::Endpoint,
+    write::render::{ParameterSet, Values, draft, render},
 };
 
 const READ: &str = "SELECT id, name, email FROM users WHERE id = ?";

@@ -3,9 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    error::Error,
+    ground::{
+        error::Error,
+        quoted::{acts, one_line},
+    },
     journal::{Limits, Pending},
-    quoted::{acts, one_line},
     sql::{MAX_REPLICAS, Rules},
     wire::Endpoint,
 };

@@ -12,10 +12,10 @@ use std::{
 use afterquery::{
     config::Config,
     engine::Engine,
-    outcome::Status,
-    render::{ParameterSet, Values, draft, render},
     sql::{Parameters, Value},
     write::Write,
+    write::outcome::Status,
+    write::render::{ParameterSet, Values, draft, render},
 };
 use common::{NoParameters, Server, config, journal};
 use proptest::prelude::*;

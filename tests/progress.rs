@@ -13,10 +13,10 @@ use afterquery::{
     config::{Config, JournalConfig, MAX_SQL_BYTES, MAX_TEXT_BYTES},
     engine::Engine,
     journal::{self, LetterKey, Pending},
-    outcome::Status,
-    render::{ParameterSet, Values, draft, render},
     replica::Activity,
     sql::{Hole, Parameters, Value},
+    write::outcome::Status,
+    write::render::{ParameterSet, Values, draft, render},
     write::{Draft, Write},
 };
 use common::{NoParameters, Server, config, journal as journal_in};

@@ -71,7 +71,7 @@ def functions(source: str) -> list[tuple[str, str]]:
 
 def test_every_entry_goes_through_the_border() -> None:
     checked = 0
-    for path in BINDING.glob("*.rs"):
+    for path in BINDING.rglob("*.rs"):
         source = path.read_text(encoding="utf-8")
         entries = functions(source)
         marks = source.count("#[pymethods]") + source.count("#[pyfunction]")

@@ -8,20 +8,23 @@ use std::{
     time::SystemTime,
 };
 
-use super::{
-    Journal, Limits,
-    cursor::Cursor,
-    disk::{Disk, Kind},
-    lock::{Lock, is_open_elsewhere},
-    private,
-    store::{BESIDE, Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
-};
+use super::{journal::Journal, source::Source};
 use crate::{
     config::{Config, Durability, JournalConfig},
-    error::Error,
-    fork,
-    shared::Level,
-    source::Source,
+    ground::{error::Error, fork},
+    journal::{
+        file::{
+            disk::{Disk, Kind},
+            lock::{Lock, is_open_elsewhere},
+            private,
+            store::{
+                BESIDE, Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, members::Gone,
+                remove_files,
+            },
+        },
+        memory::{cursor::Cursor, queue::Limits},
+    },
+    replica::shared::Level,
 };
 
 /// How many journals of dead processes are delivered at a time: each holds a descriptor, and up to four while it is at work.

@@ -1,23 +1,13 @@
-//! The Python face. A function here detaches, calls the core and maps what comes back.
+//! The Python face. A function here detaches, calls the core and maps what comes back. Each room stands on those before it:
+//! - `process`: errors, the border that no panic crosses, threads, what runs in this process.
+//! - `settings`, `given`: what comes in.
+//! - `views`: what goes out.
+//! - `replicator`: the replicator, its transactions and its handles.
 
-mod border;
-mod bridge;
-mod classification;
-mod config;
-mod determinism;
-mod errors;
 mod given;
-mod integrations;
-mod known;
-mod live;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod memory;
-mod params;
-mod replication;
+mod process;
 mod replicator;
-mod shown;
-mod transaction;
-mod values;
+mod settings;
 mod views;
 
 use pyo3::prelude::*;
@@ -26,24 +16,24 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::{
-        classification::{Classification, Statement, classify, split_statements},
-        config::Replica,
-        integrations::IntegrationStats,
-        live::close_all,
-        replication::Replication,
-        replicator::Replicator,
-        shown::{escaped, quoted, without_values},
-        transaction::Transaction,
-        views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
+        process::live::close_all,
+        replicator::{replication::Replication, replicator::Replicator, transaction::Transaction},
+        settings::config::Replica,
+        views::{
+            classification::{Classification, Statement, classify, split_statements},
+            integrations::IntegrationStats,
+            shown::{escaped, quoted, without_values},
+            views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
+        },
     };
 
     use super::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::fork::watch();
-        crate::panics::watch();
-        super::values::prepare(module.py());
+        crate::ground::fork::watch();
+        crate::ground::panics::watch();
+        super::given::values::prepare(module.py());
         // A benchmark of a debug build would measure nothing.
         module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -6,20 +6,19 @@ use tokio::time::Instant;
 
 use super::{
     proof::{Proof, Sent, prove},
+    shared::{GATHER, GATHER_WRITES},
     status::Activity,
     task::{TOUCH, Task},
 };
 use crate::{
     config::MAX_SQL_BYTES,
     journal::{Cursor, Issued, State, Stopped},
-    reason::{Reason, ReasonCode},
-    shared::{GATHER, GATHER_WRITES},
     sql::LargeValue,
     wire::{
         Apart, Batch, BatchBuilder, Join, Limits, Progress, Row, Standing, Verdict, drop_all_large,
         drop_large, handshake, inspect, stage_large, stage_small,
     },
-    write::Write,
+    write::{Reason, ReasonCode, Write},
 };
 
 /// The most writes in one batch. Marks fill a text of [`MAX_SQL_BYTES`] before this; it bounds the memory of

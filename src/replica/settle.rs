@@ -7,19 +7,19 @@ use std::{
 
 use super::{
     delivery::MAX_BATCH_WRITES,
+    shared::Level,
     status::{Activity, Status},
     task::Task,
 };
 use crate::{
     config::OnReject,
+    ground::panics,
     journal::{DeadLetter, LetterKey},
-    moment::Moment,
-    outcome::{self, Outcome},
-    panics,
-    reason::{Reason, ReasonCode},
-    shared::Level,
     wire::{Changed, Limits, Progress, Row, rest},
-    write::{Body, Write},
+    write::{
+        Body, Moment, Reason, ReasonCode, Write,
+        outcome::{self, Outcome},
+    },
 };
 
 impl Task {

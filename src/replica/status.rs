@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::backoff::Breaker;
-use crate::reason::Reason;
+use crate::write::Reason;
 
 /// What a replica's task is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

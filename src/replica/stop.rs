@@ -4,14 +4,14 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     delivery::Delivery,
+    shared::Level,
     status::{Activity, Resuming, Status},
     task::Task,
 };
 use crate::{
     journal::{NOTHING_MORE, Stopped},
-    reason::{Reason, ReasonCode},
-    shared::Level,
     wire::{forget, retire},
+    write::{Reason, ReasonCode},
 };
 
 impl Task {

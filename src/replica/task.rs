@@ -8,16 +8,14 @@ use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 use super::{
     backoff::{Backoff, Breaker},
     delivery::Delivery,
+    shared::{Level, Shared},
     status::{Activity, Status},
 };
 use crate::{
-    journal::{Cursor, Disk, Stopped, letters_left},
-    panics::{self, Panic},
-    reason::{Reason, ReasonCode},
-    shared::{Level, Shared},
-    source::Source,
+    ground::panics::{self, Panic},
+    journal::{Cursor, Disk, Source, Stopped, letters_left},
     wire::{Client, Verdict, judge, retire},
-    write::Write,
+    write::{Reason, ReasonCode, Write},
 };
 
 /// How often an idle task shows the replica that its origin still lives (see `wire::watermark::ORPHAN_SECONDS`).

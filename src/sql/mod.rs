@@ -1,49 +1,41 @@
-//! SQL in: what a text does, which table it writes, and where its parameters are.
+//! SQL in: what a text does, where it goes, and what is sent. Each room stands on those before it:
+//! - `text`: bytes, tokens, words, names, literals.
+//! - `determinism`: what may mean something else on a replica.
+//! - `meaning`: statements, kinds, tables, placeholders.
+//! - `freezing`: what would differ, as a literal.
+//! - `large`: values that are sent ahead of their statement.
+//! - `rows`: rows of constants, and rows that stand for a statement.
+//! - `plan`: which statement goes where, with holes for its parameters.
 
-mod ahead;
-mod body;
-mod bytes;
-mod cache;
-mod classify;
-mod clock_call;
-mod clock_names;
-mod column_names;
 mod determinism;
-mod freeze;
-mod functions;
-mod instant;
-mod json_rows;
-mod literal;
-mod many_rows;
-mod names;
-mod note;
-mod occurrence;
-mod one_row;
-mod placeholders;
+mod freezing;
+mod large;
+mod meaning;
 mod plan;
-mod reserved;
 mod rows;
-mod scan;
-mod statement;
-mod template;
 mod text;
-mod token;
-mod values;
-mod words;
 
-pub use ahead::{inlined, set_apart, set_apart_all};
-pub use cache::{MAX_CACHED_TEXT_BYTES, PlanCache};
-pub use classify::{Classification, Kind, Placeholder, Statement, classify};
-pub use determinism::{Nondeterminism, Reason};
-pub use freeze::{FreezeContext, Frozen, freeze};
-pub use json_rows::JsonRows;
-pub use literal::{Value, literal_len, push_hex, push_literal};
-pub use many_rows::ManyRows;
-pub use one_row::row_start;
-pub use plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip};
-pub use rows::{RowError, RowStatement, rows_statement};
-pub use template::{
-    Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE, new_id, push_reference,
-    reference_at, references,
+pub use self::{
+    determinism::verdict::{Nondeterminism, Reason},
+    freezing::freeze::{FreezeContext, Frozen, freeze},
+    large::ahead::{inlined, set_apart, set_apart_all},
+    meaning::classify::{Classification, Kind, Placeholder, Statement, classify},
+    plan::{
+        cache::{MAX_CACHED_TEXT_BYTES, PlanCache},
+        plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip},
+        template::{
+            Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE, new_id,
+            push_reference, reference_at, references,
+        },
+    },
+    rows::{
+        json_rows::JsonRows,
+        many_rows::ManyRows,
+        one_row::row_start,
+        statement::{RowError, RowStatement, rows_statement},
+    },
+    text::{
+        literal::{Value, literal_len, push_hex, push_literal},
+        shown::{SHOWN_BYTES, hide_values, shown},
+    },
 };
-pub use values::{SHOWN_BYTES, hide_values, shown};

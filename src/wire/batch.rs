@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     config::MAX_SQL_BYTES,
-    reason::Reason,
     sql::LargeValue,
-    write::{SentStatement, Write},
+    write::{Reason, SentStatement, Write},
 };
 
 /// The most rows sent as one statement. More make a row hardly cheaper (SQLite 3.40: one row 6.1 µs, ten 3.1, a hundred 2.4,

@@ -14,8 +14,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use super::verdict::TransportError;
 use crate::{
     config::MAX_SQL_BYTES,
-    error::Error,
-    quoted::{acts, one_line},
+    ground::{
+        error::Error,
+        quoted::{acts, one_line},
+    },
 };
 
 /// Idle connections are dropped before StarbaseDB drops them: it does so after 5 seconds, and a request on a

@@ -10,9 +10,8 @@
 
 use crate::{
     config::{MAX_SQL_BYTES, MAX_TEXT_BYTES},
-    reason::{Reason, ReasonCode},
     sql::{JsonRows, LargeValue, ManyRows, inlined, new_id, references, set_apart, set_apart_all},
-    write::{SentStatement, Write},
+    write::{Reason, ReasonCode, SentStatement, Write},
 };
 
 /// What the head and the last statement need: their text is about 500 bytes, 200 more with joined rows.

@@ -9,7 +9,7 @@ use serde::{
 
 use super::watermark::Standing;
 use crate::{
-    quoted::{MAX_TOLD_BYTES, Quoted},
+    ground::quoted::{MAX_TOLD_BYTES, Quoted},
     sql::hide_values,
 };
 

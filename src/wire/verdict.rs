@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use super::reply::{Answer, Row, Told, quoted};
 use crate::{
-    quoted::Quoted,
-    reason::{Reason, ReasonCode},
+    ground::quoted::Quoted,
+    write::{Reason, ReasonCode},
 };
 
 /// What to do after a request.
@@ -282,8 +282,8 @@ mod tests {
             let (Verdict::Retry { reason, .. } | Verdict::Reject { reason }) = verdict else {
                 panic!("{status}")
             };
-            assert!(reason.message.len() <= crate::quoted::MAX_MESSAGE_BYTES, "{status}");
-            assert!(!reason.message.chars().any(crate::quoted::acts), "{reason}");
+            assert!(reason.message.len() <= crate::ground::quoted::MAX_MESSAGE_BYTES, "{status}");
+            assert!(!reason.message.chars().any(crate::ground::quoted::acts), "{reason}");
             assert!(!reason.message.contains("hunter2"), "{reason}");
         }
     }
@@ -323,7 +323,7 @@ mod tests {
                 let answer = Ok((status, after.as_deref(), body.as_bytes()));
                 match judge(answer, Some(&sql), SystemTime::UNIX_EPOCH) {
                     Verdict::Delivered(rows) => prop_assert!((200..300).contains(&status) && rows.len() <= 2),
-                    Verdict::Retry { reason, .. } => prop_assert!(!reason.message.chars().any(crate::quoted::acts)),
+                    Verdict::Retry { reason, .. } => prop_assert!(!reason.message.chars().any(crate::ground::quoted::acts)),
                     Verdict::Reject { .. } => prop_assert!(matches!(status, 413 | 500)),
                 }
             }

@@ -11,9 +11,9 @@ use std::{
 use afterquery::{
     config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject, ReplicaConfig},
     journal::Pending,
-    render::ParameterSet,
     sql::{Parameters, Value as Bound},
     wire::Endpoint,
+    write::render::ParameterSet,
 };
 
 use rusqlite::{Connection, fallible_iterator::FallibleIterator, types::ValueRef};

@@ -1,0 +1,3 @@
+//! Settings as Python gives them.
+
+pub(super) mod config;

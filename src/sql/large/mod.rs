@@ -1,0 +1,3 @@
+//! Values that no text has room for: sent ahead, and named in the statement.
+
+pub(super) mod ahead;

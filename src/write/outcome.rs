@@ -1,0 +1,193 @@
+//! What became of a write on each replica, with the semantics of `Promise.allSettled`.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use super::{reason::Reason, write::Write};
+use crate::sql::ReplicaSet;
+
+/// What became of one write on one replica.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The replica's index.
+    pub replica: u8,
+    /// Applied there, or given up with a reason.
+    pub status: Status,
+    /// How many requests carried the write there.
+    pub attempts: u32,
+    /// From the hand-over to the outcome.
+    pub latency: Duration,
+}
+
+/// How a write ended on one replica.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    /// It is applied.
+    Fulfilled {
+        /// The rows that SQLite's `changes()` counted there; unknown when only the watermark told.
+        changes: Option<i64>,
+        /// The rows the primary counted, where they differ.
+        differs_from: Option<i64>,
+    },
+    /// It is not applied and will not be.
+    Rejected(Reason),
+}
+
+/// Someone to wake when a write is settled.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A thread that parks.
+    Thread(Thread),
+    /// A task.
+    Task(Waker),
+}
+
+impl Waiter {
+    fn wake(self) {
+        match self {
+            Self::Thread(thread) => thread.unpark(),
+            Self::Task(waker) => waker.wake(),
+        }
+    }
+}
+
+/// The outcomes of one write, as they come in.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The replicas that have no outcome yet.
+    open: AtomicU64,
+    /// Made when there is something to keep: most writes wait for their first outcome, with nobody waiting for them.
+    state: Mutex<Option<Box<State>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outcomes: Vec<Outcome>,
+    waiters: Vec<Waiter>,
+    abandoned: bool,
+}
+
+impl Settlement {
+    /// One that waits for an outcome from each of `replicas`.
+    pub fn new(replicas: ReplicaSet) -> Self {
+        Self { open: AtomicU64::new(replicas), state: Mutex::default() }
+    }
+
+    /// The replicas without an outcome.
+    pub fn open(&self) -> ReplicaSet {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether every replica has an outcome.
+    pub fn is_settled(&self) -> bool {
+        self.open() == 0
+    }
+
+    /// Records an outcome. The first one of a replica stands: a second is ignored and answered with `false`.
+    pub fn settle(&self, outcome: Outcome) -> bool {
+        let bit = 1 << outcome.replica;
+        let mut guard = self.state();
+        let open = self.open.load(Ordering::Relaxed);
+        if open & bit == 0 {
+            return false;
+        }
+        let state = guard.get_or_insert_default();
+        if state.outcomes.is_empty() {
+            state.outcomes.reserve_exact(open.count_ones() as usize);
+        }
+        state.outcomes.push(outcome);
+        let settled = self.open.fetch_and(!bit, Ordering::Release) == bit;
+        let waiters = if settled { std::mem::take(&mut state.waiters) } else { Vec::new() };
+        drop(guard);
+        waiters.into_iter().for_each(Waiter::wake);
+        true
+    }
+
+    /// The outcomes so far, in the order of the replicas.
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        let mut outcomes = self.state().as_ref().map(|state| state.outcomes.clone()).unwrap_or_default();
+        outcomes.sort_by_key(|outcome| outcome.replica);
+        outcomes
+    }
+
+    /// Says that this process will record no further outcome, and wakes who waits for one.
+    pub fn abandon(&self) {
+        let mut guard = self.state();
+        let state = guard.get_or_insert_default();
+        state.abandoned = true;
+        let waiters = std::mem::take(&mut state.waiters);
+        drop(guard);
+        waiters.into_iter().for_each(Waiter::wake);
+    }
+
+    /// Whether it waits for outcomes that this process will not record.
+    pub fn is_abandoned(&self) -> bool {
+        let abandoned = self.state().as_ref().is_some_and(|state| state.abandoned);
+        abandoned && !self.is_settled()
+    }
+
+    /// Has `waiter` woken once everything is settled. `false` when nothing will wake it: it is, or was abandoned.
+    pub fn wait(&self, waiter: Waiter) -> bool {
+        let mut guard = self.state();
+        // Under the lock, because the last outcome takes the waiters under it.
+        let abandoned = guard.as_ref().is_some_and(|state| state.abandoned);
+        if self.is_settled() || abandoned {
+            return false;
+        }
+        let state = guard.get_or_insert_default();
+        let same = |other: &Waiter| match (other, &waiter) {
+            (Waiter::Thread(a), Waiter::Thread(b)) => a.id() == b.id(),
+            (Waiter::Task(a), Waiter::Task(b)) => a.will_wake(b),
+            _ => false,
+        };
+        if !state.waiters.iter().any(same) {
+            state.waiters.push(waiter);
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Completes when `write` is settled or abandoned.
+pub async fn settled(write: Arc<Write>) {
+    std::future::poll_fn(|cx| {
+        if write.settlement.wait(Waiter::Task(cx.waker().clone())) {
+            std::task::Poll::Pending
+        } else {
+            std::task::Poll::Ready(())
+        }
+    })
+    .await;
+}
+
+/// Blocks until `write` is settled, or `deadline` comes, or `interrupted` says so. Whether it is settled.
+pub fn wait(write: &Write, deadline: Option<Instant>, interrupted: &mut impl FnMut() -> bool) -> bool {
+    const SLICE: Duration = Duration::from_millis(100);
+    while write.settlement.wait(Waiter::Thread(thread::current())) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) || interrupted() {
+            return write.settlement.is_settled();
+        }
+        thread::park_timeout(left.unwrap_or(SLICE).min(SLICE));
+    }
+    // Nobody will wake us: it is settled, or it was left to the next process.
+    write.settlement.is_settled()
+}
+
+/// Completes when all of `writes` are settled or abandoned. Whether all are settled.
+pub async fn all_settled(writes: Vec<Arc<Write>>) -> bool {
+    for write in &writes {
+        settled(Arc::clone(write)).await;
+    }
+    writes.iter().all(|write| write.settlement.is_settled())
+}
