@@ -1,30 +1,16 @@
 //! The settings of a replicator, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::{
     ground::{
         error::Error,
         quoted::{acts, one_line},
     },
-    journal::{Limits, Pending},
+    journal::{JournalConfig, Limits, Pending},
     sql::{MAX_REPLICAS, Rules},
     wire::Endpoint,
 };
-
-/// The most bytes of SQL that StarbaseDB takes in one request.
-pub const MAX_SQL_BYTES: usize = 100_000;
-
-/// The longest text that is sent to a replica that takes longer ones than StarbaseDB, in bytes, whatever it says it takes: a
-/// text is held in memory three times on its way.
-pub const MAX_TEXT_BYTES: usize = 4 << 20;
-
-/// The longest literal that is put into a text, in bytes; a longer value is sent ahead, in pieces. A third of
-/// [`MAX_SQL_BYTES`], so that a few values of middling size need no extra request.
-pub const MAX_LITERAL_BYTES: usize = 32_000;
-
-/// The most that a `Retry-After` may ask for: a mistaken header must not silence a replica for a day.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// The longest name of a replica, in bytes: it stands in every log line about it. A URL is a name, too.
 pub const MAX_NAME_BYTES: usize = 500;
@@ -49,31 +35,6 @@ pub enum OnNondeterministic {
     Reject,
     /// The rows it changed are replicated instead; without them it is rejected.
     Rows,
-}
-
-/// When a write counts as handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// At once; a thread puts it into the file within milliseconds.
-    #[default]
-    Async,
-    /// When it is in the file: it survives the process.
-    Process,
-    /// When the disk has it: it survives a power failure.
-    Disk,
-}
-
-/// The journal on disk.
-#[derive(Debug, Clone)]
-pub struct JournalConfig {
-    /// The directory; it is created. Processes may share it.
-    pub path: PathBuf,
-    /// When a write counts as handed over.
-    pub durability: Durability,
-    /// How many bytes may be pending in it.
-    pub max_bytes: usize,
-    /// The origin to go on with; a new one if none is named.
-    pub origin: Option<String>,
 }
 
 /// One replica's settings.
@@ -183,6 +144,11 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The replicas' names, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.replicas.iter().map(|replica| replica.name.clone()).collect()
     }
 
     /// What the plans depend on.

@@ -13,9 +13,11 @@ use afterquery::{
     config::Config,
     engine::Engine,
     sql::{Parameters, Value},
-    write::Write,
-    write::outcome::Status,
-    write::render::{ParameterSet, Values, draft, render},
+    write::{
+        Write,
+        outcome::Status,
+        render::{ParameterSet, Values, draft, render},
+    },
 };
 use common::{NoParameters, Server, config, journal};
 use proptest::prelude::*;

@@ -10,14 +10,17 @@ use std::{
 };
 
 use afterquery::{
-    config::{Config, JournalConfig, MAX_SQL_BYTES, MAX_TEXT_BYTES},
+    config::Config,
     engine::Engine,
-    journal::{self, LetterKey, Pending},
+    journal::{self, JournalConfig, LetterKey, Pending},
     replica::Activity,
     sql::{Hole, Parameters, Value},
-    write::outcome::Status,
-    write::render::{ParameterSet, Values, draft, render},
-    write::{Draft, Write},
+    wire::{MAX_SQL_BYTES, MAX_TEXT_BYTES},
+    write::{
+        Draft, Write,
+        outcome::Status,
+        render::{ParameterSet, Values, draft, render},
+    },
 };
 use common::{NoParameters, Server, config, journal as journal_in};
 use tokio::runtime::Runtime;
@@ -325,7 +328,7 @@ fn a_letter_that_nobody_takes_any_more_stays_a_letter() {
     let server = start(&runtime);
     let directory = tempfile::tempdir().unwrap();
     let config = Config { journal: Some(journal_in(&directory)), ..config(std::slice::from_ref(&server)) };
-    let opened = journal::open(&config).unwrap();
+    let opened = journal::open(config.journal.as_ref(), config.limits(), &config.names()).unwrap();
     let journal = &opened.own.journal;
     let key = LetterKey { replica: server.url(), origin: opened.own.origin.clone(), seq: 1 };
     journal.close();

@@ -12,7 +12,8 @@ use tokio::{
 
 use super::engine::{Engine, Running};
 use crate::{
-    replica::{Command, Status, shared::Level},
+    ground::event::Level,
+    replica::{Command, Status},
     write::{Reason, ReasonCode},
 };
 

@@ -15,16 +15,18 @@ use std::{
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use crate::{
-    config::{Config, Durability},
-    ground::{error::Error, panics, quoted::one_line},
-    journal::{self, Appended, Stopped, Work, Writer, replicas_in},
-    replica::{
-        Activity, Command, Resuming, Shared, Status, Task,
-        shared::{EventSink, Level},
+    config::Config,
+    ground::{
+        error::Error,
+        event::{EventSink, Level},
+        panics,
+        quoted::one_line,
     },
-    sql::{Plan, PlanCache, ReplicaSet, Rules, SHOWN_BYTES, Skip, shown},
+    journal::{self, Appended, Durability, Stopped, Work, Writer},
+    replica::{Activity, Command, Resuming, Shared, Status, Task},
+    sql::{Plan, PlanCache, ReplicaSet, Rules, SHOWN_BYTES, Skip, replicas_in, shown},
     wire::Client,
-    write::{Body, Draft, Reason, Write, outcome::wait},
+    write::{Body, Draft, Reason, Write, waiting::wait},
 };
 
 /// Threads that deliver. One: building a text takes it a tenth of a millisecond, and each further thread would have to be
@@ -80,7 +82,7 @@ impl Engine {
             .build()
             .map_err(|error| Error::Start(error.to_string()))?;
         let rules = config.rules();
-        let opened = journal::open(&config)?;
+        let opened = journal::open(config.journal.as_ref(), config.limits(), &config.names())?;
         let shared = Arc::new(Shared::new(config, opened, events));
         detach_what_was_detached(&shared);
         let mut commands = Vec::new();

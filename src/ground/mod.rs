@@ -2,6 +2,7 @@
 //! where panics end, and what a fork does.
 
 pub mod error;
+pub mod event;
 pub mod fork;
 pub mod panics;
 pub mod quoted;

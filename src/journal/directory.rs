@@ -10,21 +10,20 @@ use std::{
 
 use super::{journal::Journal, source::Source};
 use crate::{
-    config::{Config, Durability, JournalConfig},
-    ground::{error::Error, fork},
+    ground::{error::Error, event::Level, fork},
     journal::{
         file::{
             disk::{Disk, Kind},
             lock::{Lock, is_open_elsewhere},
             private,
+            settings::{Durability, JournalConfig},
             store::{
                 BESIDE, Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, members::Gone,
                 remove_files,
             },
         },
-        memory::{cursor::Cursor, queue::Limits},
+        memory::{cursor::Cursor, limits::Limits},
     },
-    replica::shared::Level,
 };
 
 /// How many journals of dead processes are delivered at a time: each holds a descriptor, and up to four while it is at work.
@@ -56,21 +55,22 @@ pub struct Adopted {
     pub unclean: Vec<String>,
 }
 
-/// Opens this process's journal, and those of processes that are dead.
-pub fn open(config: &Config) -> Result<Opened, Error> {
-    let Some(settings) = &config.journal else {
+/// Opens this process's journal, and those of processes that are dead; in memory where there are no settings.
+pub fn open(settings: Option<&JournalConfig>, limits: Limits, names: &[String]) -> Result<Opened, Error> {
+    let Some(settings) = settings else {
         let origin = uuid::Uuid::new_v4().to_string();
-        let own = Source::new(origin, Journal::in_memory(config.limits()), no_cursors(config));
+        let no_cursors = names.iter().map(|_| Cursor::default()).collect();
+        let own = Source::new(origin, Journal::in_memory(limits), no_cursors);
         return Ok(Opened { own, adopted: Adopted::default(), directory: None });
     };
     let _inside = fork::enter();
     let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let directory = Directory {
-        names: config.replicas.iter().map(|replica| replica.name.clone()).collect(),
+        names: names.into(),
         path: create(settings)?,
         own: own_origin,
         settings: settings.clone(),
-        limits: config.limits(),
+        limits,
         seen: Mutex::default(),
     };
     let mut adopted = directory.adopt(MAX_ADOPTED)?;
@@ -80,10 +80,6 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
         adopted.move_letters(to);
     }
     Ok(Opened { own, adopted, directory: Some(directory) })
-}
-
-fn no_cursors(config: &Config) -> Vec<Cursor> {
-    config.replicas.iter().map(|_| Cursor::default()).collect()
 }
 
 impl Adopted {

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{
-    file::disk::{Disk, GROUP},
-    memory::{
-        cursor::Cursor,
-        letter::LetterKey,
-        letters::NotReplayed,
-        queue::{Appended, Limits, Pending, Queue, Read},
+use crate::{
+    journal::{
+        file::disk::{Disk, GROUP},
+        memory::{
+            cursor::Cursor,
+            letter::LetterKey,
+            letters::NotReplayed,
+            limits::{Limits, Pending},
+            queue::{Appended, Queue, Read},
+        },
     },
+    write::{Draft, Moment, Reason, Write, outcome::Outcome},
 };
-use crate::write::{Draft, Moment, Reason, Write, outcome::Outcome};
 
 /// How many writes are read from the file at once: about as many as fit in one request.
 const READ_WRITES: usize = 500;

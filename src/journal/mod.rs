@@ -17,15 +17,17 @@ pub use self::{
     directory::{Adopted, Directory, MAX_ADOPTED, Opened, letters_left, open, tell_gone},
     file::{
         disk::Disk,
+        settings::{Durability, JournalConfig},
         store::NOTHING_MORE,
-        writer::{Bell, Work, Writer},
+        writer::{Bell, LINGER, LINGER_LOOKS, Work, Writer},
     },
     journal::Journal,
     memory::{
-        cursor::{Cursor, Issued, State, Stopped},
+        cursor::{Cursor, Issued, State, Stop, Stopped},
         letter::{DeadLetter, LetterKey},
         letters::{Letters, NotReplayed},
-        queue::{Appended, Limits, Pending, replicas_in},
+        limits::{Limits, Pending},
+        queue::Appended,
     },
     source::Source,
 };

@@ -10,12 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    shared::{Level, Shared},
-    task::Command,
-};
+use super::{shared::Shared, task::Command};
 use crate::{
-    ground::error::Error,
+    ground::{error::Error, event::Level},
     journal::{Adopted, Directory, MAX_ADOPTED, Source},
     sql::ReplicaSet,
 };

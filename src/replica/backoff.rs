@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The most that a `Retry-After` may ask for: a mistaken header must not silence a replica for a day.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
 /// Exponential backoff with full jitter: each pause is random between nothing and a bound that doubles. The
 /// jitter keeps many processes from coming back to a replica all at once
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
@@ -51,7 +54,7 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let bound = doubled.min(self.max);
         let pause = bound.mul_f64(self.random.f64());
-        pause.max(at_least.unwrap_or_default().min(crate::config::MAX_RETRY_AFTER))
+        pause.max(at_least.unwrap_or_default().min(MAX_RETRY_AFTER))
     }
 
     /// Notes a success: whether there was a failure before it.
@@ -106,7 +109,7 @@ mod tests {
     fn a_retry_after_is_a_least_pause_and_is_itself_bounded() {
         let mut backoff = Backoff::new(MS, MS, 7);
         assert_eq!(backoff.fail(Some(Duration::from_secs(2))), Duration::from_secs(2));
-        assert_eq!(backoff.fail(Some(Duration::from_secs(86_400))), crate::config::MAX_RETRY_AFTER);
+        assert_eq!(backoff.fail(Some(Duration::from_secs(86_400))), MAX_RETRY_AFTER);
     }
 
     #[test]

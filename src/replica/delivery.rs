@@ -11,14 +11,13 @@ use super::{
     task::{TOUCH, Task},
 };
 use crate::{
-    config::MAX_SQL_BYTES,
     journal::{Cursor, Issued, State, Stopped},
     sql::LargeValue,
     wire::{
-        Apart, Batch, BatchBuilder, Join, Limits, Progress, Row, Standing, Verdict, drop_all_large,
+        Apart, Batch, BatchBuilder, Join, Limits, MAX_SQL_BYTES, Progress, Row, Verdict, drop_all_large,
         drop_large, handshake, inspect, stage_large, stage_small,
     },
-    write::{Reason, ReasonCode, Write},
+    write::{Reason, ReasonCode, Standing, Write},
 };
 
 /// The most writes in one batch. Marks fill a text of [`MAX_SQL_BYTES`] before this; it bounds the memory of

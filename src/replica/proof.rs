@@ -3,7 +3,8 @@
 
 use crate::{
     journal::Issued,
-    wire::{Progress, Row, Standing},
+    wire::{Progress, Row},
+    write::Standing,
 };
 
 /// What was sent, as far as a row can be checked against it.

@@ -7,13 +7,12 @@ use std::{
 
 use super::{
     delivery::MAX_BATCH_WRITES,
-    shared::Level,
     status::{Activity, Status},
     task::Task,
 };
 use crate::{
     config::OnReject,
-    ground::panics,
+    ground::{event::Level, panics},
     journal::{DeadLetter, LetterKey},
     wire::{Changed, Limits, Progress, Row, rest},
     write::{

@@ -19,16 +19,16 @@ use crate::{
     config::Config,
     ground::{
         error::Error,
+        event::{Event, EventSink, Level},
         quoted::{MAX_LOG_BYTES, one_line},
     },
-    journal::{Bell, Cursor, DeadLetter, Disk, LetterKey, Letters, Opened, Pending, Source, letters_left},
+    journal::{
+        Bell, Cursor, DeadLetter, Disk, LINGER, LINGER_LOOKS, LetterKey, Letters, Opened, Pending, Source,
+        letters_left,
+    },
     sql::ReplicaSet,
     write::Moment,
 };
-
-/// How long a task that has just delivered waits before it looks for more by itself. Waking it costs the caller several
-/// microseconds, more than everything else a write costs; under a steady load it need not be woken at all.
-pub const LINGER: Duration = Duration::from_millis(1);
 
 /// Under a steady load a replica gets a request no sooner than this after the one before, unless somebody waits for an
 /// outcome: each request costs sender and replica far more than another write in it. A write that comes alone goes at once.
@@ -36,32 +36,6 @@ pub const GATHER: Duration = Duration::from_millis(5);
 
 /// So many writes are worth a request at any time; and a replica that was just sent so many is not held back.
 pub const GATHER_WRITES: usize = 200;
-
-/// How often it looks and finds nothing before it goes to sleep and has to be woken.
-pub const LINGER_LOOKS: u32 = 4;
-
-/// How grave an [`Event`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Good to know.
-    Info,
-    /// Something failed that is being tried again, or a replica may differ.
-    Warning,
-    /// Someone has to act.
-    Error,
-}
-
-/// Something to tell the user's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// How grave it is.
-    pub level: Level,
-    /// The text. Never holds a token.
-    pub message: String,
-}
-
-/// Takes events; must not block.
-pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
 
 /// The state of one replicator.
 pub struct Shared {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::backoff::Breaker;
-use crate::write::Reason;
+use crate::{journal::Stop, write::Reason};
 
 /// What a replica's task is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,15 +36,33 @@ impl Activity {
             Self::Live => "live",
             Self::Retrying => "retrying",
             Self::Halted => "halted",
-            Self::Detached => "detached",
-            Self::Diverged => "diverged",
+            Self::Detached => Stop::Detached.as_str(),
+            Self::Diverged => Stop::Diverged.as_str(),
             Self::Closed => "closed",
+        }
+    }
+
+    /// What of it the next process has to know.
+    pub fn stop(self) -> Option<Stop> {
+        match self {
+            Self::Detached => Some(Stop::Detached),
+            Self::Diverged => Some(Stop::Diverged),
+            Self::Connecting | Self::Live | Self::Retrying | Self::Halted | Self::Closed => None,
         }
     }
 
     /// Whether the task tries to deliver.
     pub fn is_active(self) -> bool {
         matches!(self, Self::Connecting | Self::Live | Self::Retrying)
+    }
+}
+
+impl From<Stop> for Activity {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Detached => Self::Detached,
+            Stop::Diverged => Self::Diverged,
+        }
     }
 }
 

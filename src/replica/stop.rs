@@ -4,11 +4,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     delivery::Delivery,
-    shared::Level,
     status::{Activity, Resuming, Status},
     task::Task,
 };
 use crate::{
+    ground::event::Level,
     journal::{NOTHING_MORE, Stopped},
     wire::{forget, retire},
     write::{Reason, ReasonCode},
@@ -20,7 +20,7 @@ impl Task {
         self.status().diverged.store(true, Ordering::Relaxed);
         let name = self.shared.name(self.replica);
         self.log(Level::Error, format!("replica {name} gets nothing more ({}): {reason}", activity.as_str()));
-        self.delivery.stopped = Stopped::new(activity, &reason);
+        self.delivery.stopped = activity.stop().map(|stop| Stopped::new(stop, &reason));
         self.status().update(|condition| {
             condition.activity = activity;
             condition.reason = Some(reason);

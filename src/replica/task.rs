@@ -8,11 +8,14 @@ use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 use super::{
     backoff::{Backoff, Breaker},
     delivery::Delivery,
-    shared::{Level, Shared},
+    shared::Shared,
     status::{Activity, Status},
 };
 use crate::{
-    ground::panics::{self, Panic},
+    ground::{
+        event::Level,
+        panics::{self, Panic},
+    },
     journal::{Cursor, Disk, Source, Stopped, letters_left},
     wire::{Client, Verdict, judge, retire},
     write::{Reason, ReasonCode, Write},
@@ -252,8 +255,8 @@ impl Task {
     pub(super) fn begin(&mut self) {
         while let Some(next) = self.next.pop_front() {
             self.take_up(next);
-            if let Some((activity, reason)) = self.delivery.stopped.as_ref().map(Stopped::restore) {
-                return self.stop_again(activity, reason);
+            if let Some((stop, reason)) = self.delivery.stopped.as_ref().map(Stopped::restore) {
+                return self.stop_again(stop.into(), reason);
             }
             let untouched =
                 self.delivery.standing.is_none() && !self.source.journal.has_after(self.delivery.position);

@@ -18,15 +18,21 @@ mod text;
 pub use self::{
     determinism::verdict::{Nondeterminism, Reason},
     freezing::freeze::{FreezeContext, Frozen, freeze},
-    large::ahead::{inlined, set_apart, set_apart_all},
-    meaning::classify::{Classification, Kind, Placeholder, Statement, classify},
+    large::{
+        ahead::{inlined, set_apart, set_apart_all},
+        content::{LargeContent, LargeValue, VALUE_TABLE, new_id, push_reference, reference_at, references},
+    },
+    meaning::{
+        classification::{Classification, Kind, Placeholder, Statement},
+        classify::classify,
+    },
     plan::{
         cache::{MAX_CACHED_TEXT_BYTES, PlanCache},
-        plan::{MAX_REPLICAS, Plan, PlannedStatement, ReplicaSet, Rules, Skip},
-        template::{
-            Hole, LargeContent, LargeValue, Parameters, Rendered, Template, VALUE_TABLE, new_id,
-            push_reference, reference_at, references,
-        },
+        plan::{Plan, PlannedStatement},
+        replicas::{MAX_REPLICAS, ReplicaSet, replicas_in, replicas_with},
+        rules::Rules,
+        skip::Skip,
+        template::{Hole, Parameters, Rendered, Template},
     },
     rows::{
         json_rows::JsonRows,

@@ -9,12 +9,12 @@ use std::{fmt::Write as _, ops::RangeInclusive, sync::Arc};
 
 use super::{
     fit::{self, Apart, FRAME_BYTES, Limits, Progress},
-    watermark::{Standing, TABLE, drop_large, large_is_there},
+    sizes::MAX_SQL_BYTES,
+    watermark::{TABLE, drop_large, large_is_there},
 };
 use crate::{
-    config::MAX_SQL_BYTES,
     sql::LargeValue,
-    write::{Reason, SentStatement, Write},
+    write::{Reason, SentStatement, Standing, Write},
 };
 
 /// The most rows sent as one statement. More make a row hardly cheaper (SQLite 3.40: one row 6.1 µs, ten 3.1, a hundred 2.4,

@@ -11,13 +11,10 @@ use std::{
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
-use super::verdict::TransportError;
-use crate::{
-    config::MAX_SQL_BYTES,
-    ground::{
-        error::Error,
-        quoted::{acts, one_line},
-    },
+use super::{sizes::MAX_SQL_BYTES, verdict::TransportError};
+use crate::ground::{
+    error::Error,
+    quoted::{acts, one_line},
 };
 
 /// Idle connections are dropped before StarbaseDB drops them: it does so after 5 seconds, and a request on a

@@ -8,8 +8,8 @@
 //! 3. Of a statement that is too long and no such INSERT, the longest values and lists behind IN are sent ahead.
 //! 4. What is left is refused, whole and before any of it is applied, with a reason that names the limit.
 
+use super::sizes::{MAX_SQL_BYTES, MAX_TEXT_BYTES};
 use crate::{
-    config::{MAX_SQL_BYTES, MAX_TEXT_BYTES},
     sql::{JsonRows, LargeValue, ManyRows, inlined, new_id, references, set_apart, set_apart_all},
     write::{Reason, ReasonCode, SentStatement, Write},
 };

@@ -4,6 +4,7 @@ mod batch;
 mod client;
 mod fit;
 mod reply;
+mod sizes;
 mod verdict;
 mod watermark;
 
@@ -11,7 +12,8 @@ pub use batch::{Batch, BatchBuilder, Join};
 pub use client::{Client, Endpoint, Proxy};
 pub use fit::{Apart, Limits, Progress, rest};
 pub use reply::{Answer, Changed, Row};
+pub use sizes::{MAX_SQL_BYTES, MAX_TEXT_BYTES};
 pub use verdict::{TransportError, Verdict, judge};
 pub use watermark::{
-    Standing, drop_all_large, drop_large, forget, handshake, inspect, retire, stage_large, stage_small,
+    drop_all_large, drop_large, forget, handshake, inspect, retire, stage_large, stage_small,
 };

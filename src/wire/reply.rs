@@ -7,10 +7,10 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::watermark::Standing;
 use crate::{
     ground::quoted::{MAX_TOLD_BYTES, Quoted},
     sql::hide_values,
+    write::Standing,
 };
 
 /// How many rows of an answer are kept. Ours hold one; two are enough to see that an answer is not ours.

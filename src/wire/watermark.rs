@@ -15,8 +15,6 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use serde::{Deserialize, Serialize};
-
 use crate::sql::{LargeContent, LargeValue, VALUE_TABLE, Value, literal_len, push_literal};
 
 pub(super) const TABLE: &str = "tmp_afterquery_watermark";
@@ -24,26 +22,6 @@ pub(super) const TABLE: &str = "tmp_afterquery_watermark";
 /// Seconds after which the row of an origin without a durable journal may be removed by another origin: the
 /// process is long gone, since a living one refreshes its row daily. 30 days.
 pub const ORPHAN_SECONDS: u64 = 30 * 86_400;
-
-/// What the row says, and what the next head therefore expects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    /// The row's key: shorter to name than the origin.
-    pub id: u64,
-    /// The last write applied whole.
-    pub seq: u64,
-    /// Statements applied of the write after it.
-    pub step: u64,
-    /// Which text moved the row last.
-    pub chain: u64,
-}
-
-impl Standing {
-    /// Whether no text has moved the row yet.
-    pub fn is_new(&self) -> bool {
-        (self.seq, self.step, self.chain) == (0, 0, 0)
-    }
-}
 
 /// Creates the tables, and the row if the origin is new there, and reads the row. Running it twice is harmless. The row
 /// of a `durable` origin stays however long nothing is heard of it: its journal may lie on a machine that is off.

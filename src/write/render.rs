@@ -3,13 +3,15 @@
 use std::cell::Cell;
 
 use super::{
+    body::{Body, SentStatement},
     reason::{Reason, ReasonCode},
-    write::{Body, Draft, SentStatement},
+    write::Draft,
 };
-use crate::{
-    config::MAX_LITERAL_BYTES,
-    sql::{Parameters, Plan, PlannedStatement, Rendered, ReplicaSet},
-};
+use crate::sql::{Parameters, Plan, PlannedStatement, Rendered, ReplicaSet};
+
+/// The longest literal that is put into a text, in bytes; a longer value is sent ahead, in pieces. A third of
+/// [`MAX_SQL_BYTES`], so that a few values of middling size need no extra request.
+pub const MAX_LITERAL_BYTES: usize = 32_000;
 
 /// How the parameters of a call are to be read.
 #[derive(Clone, Copy)]

@@ -9,8 +9,8 @@ use std::{
 };
 
 use afterquery::{
-    config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject, ReplicaConfig},
-    journal::Pending,
+    config::{Config, OnNondeterministic, OnReject, ReplicaConfig},
+    journal::{Durability, JournalConfig, Pending},
     sql::{Parameters, Value as Bound},
     wire::Endpoint,
     write::render::ParameterSet,

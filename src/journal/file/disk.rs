@@ -17,10 +17,10 @@ use super::{
     lock::{Lock, identity},
     ride::Ride,
     room::{FEW, FEW_PAGES},
+    settings::Durability,
     store::{Found, Store, StoreError, remove_files},
 };
 use crate::{
-    config::Durability,
     ground::{error::Error, fork},
     journal::{
         directory::tell_gone,

@@ -7,5 +7,6 @@ pub(super) mod lock;
 pub(super) mod private;
 pub(super) mod ride;
 pub(super) mod room;
+pub(super) mod settings;
 pub(super) mod store;
 pub(super) mod writer;

@@ -17,20 +17,20 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, types::Fro
 use super::{
     body, private,
     room::{LOG, Room},
+    settings::Durability,
 };
 use crate::{
-    config::Durability,
     journal::memory::{
         cursor::{Cursor, State},
         letter::{DeadLetter, LetterKey},
-        queue::Pending,
+        limits::Pending,
     },
     sql::ReplicaSet,
     write::{Body, Moment, Reason, ReasonCode, Write},
 };
-pub use members::Gone;
 use schema::{SCHEMA, VERSION, upgrade};
 
+pub use members::Gone;
 /// The number in the file's header that says it is a journal of ours: "aftq".
 const APPLICATION_ID: i32 = 0x6166_7471;
 

@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    replica::Activity,
-    wire::Standing,
-    write::{Reason, ReasonCode},
-};
+use crate::write::{Reason, ReasonCode, Standing};
 
 /// What a new process has to know of a replica to go on where the old one stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +45,26 @@ pub struct Issued {
     pub last: u64,
 }
 
+/// Why only the user can let a replica go on. A halt is none: a new process tries the write again, and halts there if it
+/// still has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It fell too far behind.
+    Detached,
+    /// Its watermark is not what we left.
+    Diverged,
+}
+
+impl Stop {
+    /// Its name in the file, and in `stats()`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detached => "detached",
+            Self::Diverged => "diverged",
+        }
+    }
+}
+
 /// A stop that only the user can end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
@@ -58,25 +74,24 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// What to keep of a stop. A halt is not kept: a new process tries the write again, and halts there if it still
-    /// has to.
-    pub fn new(activity: Activity, reason: &Reason) -> Option<Self> {
-        matches!(activity, Activity::Detached | Activity::Diverged).then(|| Self {
-            activity: activity.as_str().into(),
+    /// What to keep of a stop.
+    pub fn new(stop: Stop, reason: &Reason) -> Self {
+        Self {
+            activity: stop.as_str().into(),
             code: reason.code.as_str().into(),
             message: reason.message.to_string(),
-        })
+        }
     }
 
     /// Whether the replica fell too far behind.
     pub fn is_detached(&self) -> bool {
-        self.activity == Activity::Detached.as_str()
+        self.activity == Stop::Detached.as_str()
     }
 
     /// The stop.
-    pub fn restore(&self) -> (Activity, Reason) {
-        let activity = if self.is_detached() { Activity::Detached } else { Activity::Diverged };
+    pub fn restore(&self) -> (Stop, Reason) {
+        let stop = if self.is_detached() { Stop::Detached } else { Stop::Diverged };
         let code = ReasonCode::named(&self.code).unwrap_or(ReasonCode::Diverged);
-        (activity, Reason::new(code, self.message.as_str()))
+        (stop, Reason::new(code, self.message.as_str()))
     }
 }

@@ -3,4 +3,5 @@
 pub(super) mod cursor;
 pub(super) mod letter;
 pub(super) mod letters;
+pub(super) mod limits;
 pub(super) mod queue;

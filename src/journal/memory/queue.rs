@@ -12,8 +12,9 @@ use std::{
     time::Duration,
 };
 
+use super::limits::{Limits, Pending};
 use crate::{
-    sql::ReplicaSet,
+    sql::{ReplicaSet, replicas_in, replicas_with},
     write::{
         Body, Draft, Moment, Reason, ReasonCode, Write,
         outcome::{Outcome, Status},
@@ -28,54 +29,6 @@ const WINDOW_WRITES: usize = 20_000;
 
 /// The most bytes of them.
 const WINDOW_BYTES: usize = 32 << 20;
-
-/// How much may be pending before something gives way. What gives way is always the replica that is
-/// furthest behind, never the caller and never a replica that keeps up.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Writes in the journal.
-    pub max_pending_writes: usize,
-    /// Bytes in the journal.
-    pub max_pending_bytes: usize,
-    /// Bytes that a replica has still to get from the journal's file.
-    pub max_journal_bytes: usize,
-    /// For each replica, the writes and the bytes it may be behind.
-    pub max_lag: Vec<Pending>,
-}
-
-/// An amount of pending work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Writes.
-    pub writes: usize,
-    /// Bytes.
-    pub bytes: usize,
-}
-
-impl std::ops::Add for Pending {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { writes: self.writes + other.writes, bytes: self.bytes + other.bytes }
-    }
-}
-
-impl Pending {
-    fn count(&mut self, write: &Write) {
-        self.writes += 1;
-        self.bytes += write.bytes();
-    }
-
-    fn remove(&mut self, write: &Write) {
-        // What is in a file was counted by another process; a count must not be able to stop this one.
-        self.writes = self.writes.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(write.bytes());
-    }
-
-    fn exceeds(self, limit: Self) -> bool {
-        self.writes > limit.writes || self.bytes > limit.bytes
-    }
-}
 
 /// The queue. A std mutex and not an async one: it is held for less than it takes to switch tasks, and
 /// the caller's thread takes it too.
@@ -567,19 +520,6 @@ impl Filed {
             self.max_held = 2 * self.held.len() + 1_024;
         }
     }
-}
-
-fn replicas_with<T>(values: &[T], test: impl Fn(&T) -> bool) -> ReplicaSet {
-    values.iter().enumerate().filter(|(_, value)| test(value)).map(|(at, _)| 1 << at).sum()
-}
-
-/// The replicas in a set, by index.
-pub fn replicas_in(mut set: ReplicaSet) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let replica = set.trailing_zeros() as usize;
-        set &= set.wrapping_sub(1);
-        (replica < 64).then_some(replica)
-    })
 }
 
 /// The outcome of a write that no request will carry any more.

@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     config::OnNondeterministic,
-    ground::panics::caught,
+    ground::{event::Level, panics::caught},
     python::process::{known::Known, live::Live},
-    replica::shared::Level,
     sql::{Plan, ReplicaSet, Skip},
     write::{
         Reason, ReasonCode, SentStatement,

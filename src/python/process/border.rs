@@ -4,7 +4,10 @@
 use pyo3::prelude::*;
 
 use super::{errors::AfterqueryError, live::Live};
-use crate::{ground::panics::caught, replica::shared::Level, sql::Skip};
+use crate::{
+    ground::{event::Level, panics::caught},
+    sql::Skip,
+};
 
 /// An entry that the user calls for its own sake: a panic becomes an `AfterqueryError`.
 pub fn entry<T>(what: &'static str, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {

@@ -20,13 +20,11 @@ use pyo3_async_runtimes::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::errors::AfterqueryError;
-use crate::{
-    ground::{
-        error::Error,
-        fork,
-        panics::{caught, caught_in},
-    },
-    replica::shared::{Event, EventSink, Level},
+use crate::ground::{
+    error::Error,
+    event::{Event, EventSink, Level},
+    fork,
+    panics::{caught, caught_in},
 };
 
 /// Log records that wait for Python; more are dropped and counted, so that logging never blocks delivery.

@@ -9,14 +9,14 @@ use pyo3::{intern, prelude::*, types::PyTuple};
 
 use crate::{
     ground::fork,
-    journal::replicas_in,
     python::{
         process::{border::entry, bridge, errors::NotSettledError},
         settings::config::seconds,
         views::views::Outcome,
     },
     replica::Shared,
-    write::{Reason, ReasonCode, Write, outcome},
+    sql::replicas_in,
+    write::{Reason, ReasonCode, Write, waiting},
 };
 
 /// A write that was handed over: `wait()` for its outcomes, or `await` it.
@@ -112,7 +112,7 @@ impl Replication {
             }
             let mut signal = None;
             self.shared.nudge();
-            let settled = py.detach(|| outcome::wait(&self.write, deadline, &mut interruption(&mut signal)));
+            let settled = py.detach(|| waiting::wait(&self.write, deadline, &mut interruption(&mut signal)));
             match signal {
                 Some(error) => Err(error),
                 None if settled => self.tuple(py),
@@ -135,7 +135,7 @@ impl Replication {
                 let (handle, generation) = (self.handle.clone(), self.generation);
                 let (write, shared) = (Arc::clone(&self.write), Arc::clone(&self.shared));
                 bridge::awaitable(py, &self.handle, async move {
-                    outcome::settled(Arc::clone(&write)).await;
+                    waiting::settled(Arc::clone(&write)).await;
                     if write.settlement.is_settled() {
                         return Ok(Outcomes(Self::views(&write, &shared)));
                     }

@@ -21,10 +21,10 @@ use super::{
     transaction::Transaction,
 };
 use crate::{
-    config::{Config, Durability, JournalConfig, OnNondeterministic, OnReject},
+    config::{Config, OnNondeterministic, OnReject},
     engine::LOOK_AGAIN,
-    ground::{error::Error, fork, panics::caught},
-    journal::{LetterKey, Pending},
+    ground::{error::Error, event::Level, fork, panics::caught},
+    journal::{Durability, JournalConfig, LetterKey, Pending},
     python::{
         given::{
             freezing::{Before, frozen},
@@ -43,9 +43,8 @@ use crate::{
             views::{DeadLetter, Explanation, Stats},
         },
     },
-    replica::shared::Level,
     wire::Proxy,
-    write::{Draft, Moment, Write, outcome, render::draft},
+    write::{Draft, Moment, Write, render::draft, waiting},
 };
 
 /// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
@@ -540,13 +539,13 @@ impl Replicator {
                 live.engine.shared().nudge();
                 let Ok(open) = live.engine.open_writes() else { return Ok(false) };
                 let all = async {
-                    if !outcome::all_settled(open).await {
+                    if !waiting::all_settled(open).await {
                         return false;
                     }
                     while !live.engine.has_all() {
                         tokio::time::sleep(LOOK_AGAIN).await;
                         let Ok(open) = live.engine.open_writes() else { return false };
-                        if !outcome::all_settled(open).await {
+                        if !waiting::all_settled(open).await {
                             return false;
                         }
                     }

@@ -428,7 +428,7 @@ impl Explanation {
         let statements = classification.statements.iter().zip(decisions).map(|(statement, decision)| {
             let (replicas, reason) = match decision {
                 Ok(set) => {
-                    let chosen = crate::journal::replicas_in(set).map(|index| names[index].clone()).collect();
+                    let chosen = crate::sql::replicas_in(set).map(|index| names[index].clone()).collect();
                     (chosen, sent(&reasons(statement), policy))
                 }
                 Err(skip) => (Vec::new(), format!("{}: {}", skip.as_str(), skip.explanation())),

@@ -1,7 +1,6 @@
 //! What in a statement would compute something else on another machine or at another time.
 
-use std::fmt;
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use super::functions::Function;
 use crate::sql::text::token::Token;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::sql::{
-    meaning::classify::{Kind, Statement},
+    meaning::classification::{Kind, Statement},
     text::{
         bytes::is_space,
         token::{Lexer, Token, TokenKind},
@@ -142,8 +142,13 @@ const VALUES: [&str; 7] =
 
 #[cfg(test)]
 mod tests {
+    use super::super::freeze::{FreezeContext, freeze};
     use super::*;
-    use crate::sql::{FreezeContext, Hole, Parameters, Template, Value, classify, freeze};
+    use crate::sql::{
+        meaning::classify::classify,
+        plan::template::{Hole, Parameters, Template},
+        text::literal::Value,
+    };
 
     struct Clock;
 

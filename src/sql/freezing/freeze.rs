@@ -16,7 +16,7 @@ use crate::sql::{
         functions::Function,
         verdict::{Base, Reason, Role, Site},
     },
-    meaning::classify::{Classification, Kind, Placeholder, Statement},
+    meaning::classification::{Classification, Kind, Placeholder, Statement},
     text::{token::Lexer, words::is},
 };
 

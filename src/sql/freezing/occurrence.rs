@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::sql::{
     determinism::verdict::Reason,
-    meaning::classify::Statement,
+    meaning::classification::Statement,
     text::{
         token::{Lexer, TokenKind},
         words::is,

@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use crate::sql::{
-    plan::template::{LargeContent, LargeValue, new_id, push_reference, references},
-    text::{
-        literal::{literal_len, push_literal},
-        token::{Lexer, Token, TokenKind},
-        words::is,
-    },
+use super::content::{LargeContent, LargeValue, new_id, push_reference, references};
+use crate::sql::text::{
+    literal::{literal_len, push_literal},
+    token::{Lexer, Token, TokenKind},
+    words::is,
 };
 
 /// A shorter literal stays where it is: what would stand for it, here and in the head, is hardly shorter.

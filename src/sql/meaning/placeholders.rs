@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::classify::Placeholder;
+use super::classification::Placeholder;
 use crate::sql::text::token::Token;
 
 /// The largest `?NNN` taken for a placeholder. SQLite's own limit is set when it is built: 32,766

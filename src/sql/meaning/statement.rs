@@ -4,7 +4,7 @@
 //! <https://sqlite.org/src/file/src/parse.y>. What does not fit marks the scan as malformed.
 
 use super::{
-    classify::Kind,
+    classification::Kind,
     scan::{Names, Scan},
 };
 use crate::sql::text::token::TokenKind;

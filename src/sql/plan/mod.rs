@@ -2,4 +2,7 @@
 
 pub(super) mod cache;
 pub(super) mod plan;
+pub(super) mod replicas;
+pub(super) mod rules;
+pub(super) mod skip;
 pub(super) mod template;

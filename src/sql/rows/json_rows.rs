@@ -3,7 +3,7 @@
 
 use super::many_rows::ManyRows;
 use crate::sql::{
-    plan::template::{LargeContent, LargeValue, push_reference, reference_at},
+    large::content::{LargeContent, LargeValue, push_reference, reference_at},
     text::{
         token::{Lexer, Token, TokenKind},
         trim::trim_end,

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::one_row::Reader;
 use crate::sql::{
-    plan::template::reference_at,
+    large::content::reference_at,
     text::{
         token::{Lexer, TokenKind},
         words::is,
@@ -173,7 +173,7 @@ fn is_independent(lexer: &mut Lexer<'_>) -> Option<()> {
 mod tests {
     use super::super::json_rows::JsonRows;
     use super::*;
-    use crate::sql::plan::template::LargeContent;
+    use crate::sql::large::content::LargeContent;
     use proptest::prelude::*;
     use rusqlite::{Connection, types::Value as Stored};
 

@@ -1,7 +1,7 @@
 //! Replicating the rows a statement changed instead of the statement: as upserts or deletes by key.
 
 use crate::sql::{
-    meaning::classify::{Kind, Statement},
+    meaning::classification::{Kind, Statement},
     text::{
         names::unquote,
         token::{Lexer, Token, TokenKind},
@@ -186,7 +186,7 @@ impl Clauses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::classify;
+    use crate::sql::meaning::classify::classify;
 
     fn of(sql: &str, columns: &[&str], key: &[&str]) -> Result<String, RowError> {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();

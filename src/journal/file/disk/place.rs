@@ -10,15 +10,13 @@ use std::{
 };
 
 use super::{Access, Disk};
-use crate::{
-    config::Durability,
-    journal::{
-        directory::sync_names,
-        file::{
-            lock::{Lock, identity},
-            private,
-            store::{Store, StoreError, remove_files},
-        },
+use crate::journal::{
+    directory::sync_names,
+    file::{
+        lock::{Lock, identity},
+        private,
+        settings::Durability,
+        store::{Store, StoreError, remove_files},
     },
 };
 

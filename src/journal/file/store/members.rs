@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Found, NOTHING_MORE, Result, Store, state_of, sum_of};
 use crate::{
-    journal::memory::{cursor::Cursor, queue::Pending},
+    journal::memory::{cursor::Cursor, limits::Pending},
     sql::MAX_REPLICAS,
 };
 

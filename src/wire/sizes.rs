@@ -1,0 +1,8 @@
+//! How long a text may be.
+
+/// The most bytes of SQL that StarbaseDB takes in one request.
+pub const MAX_SQL_BYTES: usize = 100_000;
+
+/// The longest text that is sent to a replica that takes longer ones than StarbaseDB, in bytes, whatever it says it takes: a
+/// text is held in memory three times on its way.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
