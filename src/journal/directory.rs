@@ -1,101 +1,32 @@
 //! A directory of journals: one file for each origin, owned by one process.
 
+pub(super) mod opening;
+mod taking;
+
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
-use super::{journal::Journal, source::Source};
+use super::adopted::Adopted;
 use crate::{
     ground::{error::Error, event::Level, fork},
     journal::{
         file::{
-            disk::{Disk, Kind},
+            error::StoreError,
+            files::{BESIDE, remove_files},
+            header::inspect_header,
             lock::{Lock, is_open_elsewhere},
-            private,
-            settings::{Durability, JournalConfig},
-            store::{
-                BESIDE, Found, NOTHING_MORE, Origin, Store, StoreError, inspect_header, members::Gone,
-                remove_files,
-            },
+            settings::JournalConfig,
+            store::Store,
+            told::not_delivered,
         },
-        memory::{cursor::Cursor, limits::Limits},
+        memory::limits::Limits,
     },
 };
-
-/// How many journals of dead processes are delivered at a time: each holds a descriptor, and up to four while it is at work.
-/// The others wait until one is done.
-pub const MAX_ADOPTED: usize = 64;
-
-/// What was opened.
-pub struct Opened {
-    /// Where this process's writes go.
-    pub own: Source,
-    /// What dead processes left.
-    pub adopted: Adopted,
-    /// Where further ones are found.
-    pub directory: Option<Directory>,
-}
-
-/// Journals of dead processes.
-#[derive(Default)]
-pub struct Adopted {
-    /// Those that were taken over, the oldest first.
-    pub sources: Vec<Source>,
-    /// How many wait until there is room for them.
-    pub waiting: usize,
-    /// How many are left as they are, because they cannot be delivered.
-    pub damaged: usize,
-    /// What the user has to be told.
-    pub told: Vec<(Level, String)>,
-    /// Which journals are of processes that did not end as they should.
-    pub unclean: Vec<String>,
-}
-
-/// Opens this process's journal, and those of processes that are dead; in memory where there are no settings.
-pub fn open(settings: Option<&JournalConfig>, limits: Limits, names: &[String]) -> Result<Opened, Error> {
-    let Some(settings) = settings else {
-        let origin = uuid::Uuid::new_v4().to_string();
-        let no_cursors = names.iter().map(|_| Cursor::default()).collect();
-        let own = Source::new(origin, Journal::in_memory(limits), no_cursors);
-        return Ok(Opened { own, adopted: Adopted::default(), directory: None });
-    };
-    let _inside = fork::enter();
-    let own_origin = settings.origin.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let directory = Directory {
-        names: names.into(),
-        path: create(settings)?,
-        own: own_origin,
-        settings: settings.clone(),
-        limits,
-        seen: Mutex::default(),
-    };
-    let mut adopted = directory.adopt(MAX_ADOPTED)?;
-    let newest = adopted.sources.iter().map(|source| source.created).fold(0.0, f64::max);
-    let own = directory.own(&mut adopted, newest)?;
-    if let Some(to) = own.journal.disk() {
-        adopted.move_letters(to);
-    }
-    Ok(Opened { own, adopted, directory: Some(directory) })
-}
-
-impl Adopted {
-    /// Has all rejected writes of all replicas in one place.
-    pub fn move_letters(&mut self, to: &Disk) {
-        for from in self.sources.iter().filter_map(|source| source.journal.disk()) {
-            if let Err(error) = from.move_letters(to) {
-                self.told.push((Level::Error, letters_left(from.path(), &error)));
-            }
-        }
-    }
-
-    fn tell(&mut self, level: Level, message: String) {
-        self.told.push((level, message));
-    }
-}
 
 /// How a journal was found that is not adopted: its size and its time of change, with those of its log.
 type Look = [Option<(u64, SystemTime)>; 2];
@@ -114,42 +45,6 @@ pub struct Directory {
     seen: Mutex<HashMap<PathBuf, (Look, bool)>>,
 }
 
-/// Makes the directory, and its path the one by which every user of it knows it.
-fn create(settings: &JournalConfig) -> Result<PathBuf, Error> {
-    let path = &settings.path;
-    let failed = |problem: String| Error::Journal { path: path.display().to_string(), problem };
-    if path.exists() && !path.is_dir() {
-        return Err(failed("it is a file; give the path of a directory".into()));
-    }
-    let made = private::create_directory(path).and_then(|()| path.canonicalize());
-    let made = made.map_err(|error| failed(error.to_string()))?;
-    if settings.durability == Durability::Disk {
-        sync_names(&made).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(made)
-}
-
-/// Has the disk keep the name of a file or directory and of all above it, whoever made them: what is synced in one is gone with
-/// its name.
-pub(super) fn sync_names(path: &Path) -> io::Result<()> {
-    for directory in path.ancestors().skip(1) {
-        // One that may be entered but not read was not made by us.
-        let Ok(opened) = fs::File::open(directory) else { continue };
-        match opened.sync_all() {
-            // Some file systems cannot, or need not.
-            Err(error) if error.raw_os_error() != Some(libc::EINVAL) && !is_read_only(&error) => {
-                return Err(error);
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn is_read_only(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ReadOnlyFilesystem
-}
-
 impl Directory {
     fn error(&self, path: &Path, problem: &dyn std::fmt::Display) -> Error {
         Error::Journal { path: path.display().to_string(), problem: problem.to_string() }
@@ -157,43 +52,6 @@ impl Directory {
 
     fn path(&self, origin: &str, extension: &str) -> PathBuf {
         self.path.join(format!("{origin}.{extension}"))
-    }
-
-    /// Opens the journal of this process: a new one, or the one whose origin was named.
-    fn own(&self, adopted: &mut Adopted, newest: f64) -> Result<Source, Error> {
-        let origin = self.own.clone();
-        let path = self.path(&origin, "journal");
-        let failed = |problem: &dyn std::fmt::Display| self.error(&path, problem);
-        let lock = Lock::take(&self.path(&origin, "lock")).map_err(|error| failed(&error))?;
-        let lock = lock.ok_or_else(|| failed(&"another process is using it"))?;
-        let made = Origin { id: &origin, named: self.settings.origin.is_some() };
-        let made = match inspect_header(&path) {
-            Ok(()) => Store::open(&path, self.settings.durability),
-            Err(StoreError::Damaged(problem)) if path.exists() => return Err(failed(&problem)),
-            Err(_) => remove_files(&path)
-                .map_err(|error| StoreError::Damaged(error.to_string()))
-                .and_then(|()| Store::create(&path, made, self.settings.durability, newest)),
-        };
-        let mut store = made.map_err(|error| failed(&error))?;
-        if store.origin() != origin {
-            return Err(failed(&renamed(store.origin())));
-        }
-        store.set_in_use(true).map_err(|error| failed(&error))?;
-        let found = self.read(&mut store, &lock, &path, true, adopted);
-        let mut found = found.map_err(|error| failed(&error))?;
-        for (index, cursor) in found.cursors.iter_mut().enumerate() {
-            // A stop concerns the replica, whoever numbered the writes.
-            let stops = |source: &Source| source.cursors[index].state.stopped.clone();
-            let stopped = adopted.sources.iter().rev().find_map(stops);
-            if let (Some(stopped), None) = (stopped, &cursor.state.stopped) {
-                if stopped.is_detached() {
-                    cursor.position = NOTHING_MORE;
-                }
-                cursor.state.stopped = Some(stopped);
-                store.save_cursor(index, cursor).map_err(|error| failed(&error))?;
-            }
-        }
-        Ok(self.source(path, origin, store, lock, found))
     }
 
     /// Opens at most `room` of the journals whose processes are dead, the oldest first.
@@ -295,111 +153,6 @@ impl Directory {
         self.pass_over(path, true);
         adopted.tell(Level::Error, not_delivered(path, error));
     }
-
-    fn adopt_one(
-        &self,
-        path: &Path,
-        origin: &str,
-        adopted: &mut Adopted,
-    ) -> Result<Option<Source>, StoreError> {
-        let Some(lock) = Lock::take(&self.path(origin, "lock"))? else { return Ok(None) };
-        if !path.exists() {
-            // Its last owner has just finished it.
-            return Ok(lock.remove().map(|()| None)?);
-        }
-        // Once more: before we had the lock, somebody was perhaps still making it.
-        match (inspect_header(path), lock.noted()) {
-            (Ok(()), _) => {}
-            // Its process ended while it made it.
-            (Err(StoreError::Empty), None) => {
-                return Ok(remove_files(path).and_then(|()| lock.remove()).map(|()| None)?);
-            }
-            (Err(StoreError::Empty), Some(seq)) => {
-                return Err(StoreError::Damaged(format!("it is empty, but held writes up to number {seq}")));
-            }
-            (Err(error), _) => return Err(error),
-        }
-        let holds = Store::peek(path)?;
-        if holds != origin {
-            return Err(StoreError::Damaged(renamed(&holds)));
-        }
-        let mut store = Store::open(path, self.settings.durability)?;
-        let found = self.read(&mut store, &lock, path, false, adopted)?;
-        if store.is_named() && store.is_spent()? {
-            // It only keeps its numbers, for whoever goes on with it.
-            store.close();
-            self.pass_over(path, false);
-            return Ok(None);
-        }
-        if store.set_in_use(true)? && !store.is_named() {
-            adopted.unclean.push(origin.to_owned());
-        }
-        let created = store.created()?;
-        let mut source = self.source(path.to_owned(), origin.to_owned(), store, lock, found);
-        source.created = created;
-        Ok(Some(source))
-    }
-
-    fn read(
-        &self,
-        store: &mut Store,
-        lock: &Lock,
-        path: &Path,
-        is_own: bool,
-        adopted: &mut Adopted,
-    ) -> Result<Found, StoreError> {
-        let last = store.last()?;
-        // Whom it knew may be lost with its end: then nobody has everything.
-        let admits = is_own || lock.noted().is_some_and(|noted| noted > last);
-        let mut found = store.match_replicas(&self.names, admits, self.settings.max_bytes)?;
-        for gone in &found.gone {
-            adopted.told.push(tell_gone(path, gone));
-        }
-        let path = path.display();
-        if let Some(noted) = lock.noted().filter(|&noted| noted > found.last) {
-            adopted.tell(
-                Level::Error,
-                format!(
-                    "the journal {path} has lost its end: writes {} to {noted} were in it; what is left is delivered, and \
-                     the replicas lack the rest: sync them anew",
-                    found.last + 1
-                ),
-            );
-            // Their numbers were given to writes that a replica may know.
-            store.skip_to(noted)?;
-            found.last = noted;
-        }
-        Ok(found)
-    }
-
-    fn source(&self, path: PathBuf, origin: String, store: Store, lock: Lock, found: Found) -> Source {
-        // What others left does not grow.
-        let max_gone = if origin == self.own { self.settings.max_bytes } else { usize::MAX };
-        let kind = Kind { durability: self.settings.durability, names: Arc::clone(&self.names), max_gone };
-        let disk = Disk::new(path, kind, &found, store, lock);
-        if origin == self.own {
-            disk.enter();
-        } else {
-            // Its store is opened again when its turn comes.
-            disk.look();
-        }
-        let Found { last, cursors, lag, .. } = found;
-        let positions = cursors.iter().map(|cursor| cursor.position).collect();
-        Source::new(origin, Journal::on_disk(self.limits.clone(), disk, last, lag, positions), cursors)
-    }
-}
-
-/// What to say of a replica that is not among the settings and has not got everything.
-pub fn tell_gone(path: &Path, gone: &Gone) -> (Level, String) {
-    let (path, name, count) = (path.display(), &gone.name, gone.pending.writes);
-    let holds =
-        format!("the journal {path} holds {count} writes for {name:?}, which is not among the replicas");
-    if gone.given_up {
-        let why = "with what came after them they take more than max_journal_bytes, or there are more than 64 replicas";
-        return (Level::Error, format!("{holds}; they are given up: {why}. It has to be synced anew"));
-    }
-    let advice = format!("a replica that moved is known by its name: Replica(url, name={name:?})");
-    (Level::Warning, format!("{holds}; they stay there until it is ({advice})"))
 }
 
 /// Removes what is left of a journal whose process, or the power, ended while its files were removed, or made. What does not
@@ -419,17 +172,4 @@ fn look_of(path: &Path) -> Look {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     [look(path), look(Path::new(&log))]
-}
-
-/// What to say of rejected writes that cannot be read.
-pub fn letters_left(path: &Path, error: &StoreError) -> String {
-    format!("the rejected writes in the journal {} stay there: {error}", path.display())
-}
-
-fn renamed(holds: &str) -> String {
-    format!("it holds the writes of {holds}: it was copied or renamed")
-}
-
-fn not_delivered(path: &Path, error: &StoreError) -> String {
-    format!("the journal {} is left as it is, and nothing in it is delivered: {error}", path.display())
 }

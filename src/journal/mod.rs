@@ -7,6 +7,7 @@
 //! - `journal`, `source`: the two together, and whose they are.
 //! - `directory`: finds the files that dead processes left.
 
+mod adopted;
 mod directory;
 mod file;
 mod journal;
@@ -14,16 +15,20 @@ mod memory;
 mod source;
 
 pub use self::{
-    directory::{Adopted, Directory, MAX_ADOPTED, Opened, letters_left, open, tell_gone},
+    adopted::{Adopted, MAX_ADOPTED},
+    directory::{
+        Directory,
+        opening::{Opened, open},
+    },
     file::{
         disk::Disk,
         settings::{Durability, JournalConfig},
-        store::NOTHING_MORE,
+        told::{letters_left, tell_gone},
         writer::{Bell, LINGER, LINGER_LOOKS, Work, Writer},
     },
     journal::Journal,
     memory::{
-        cursor::{Cursor, Issued, State, Stop, Stopped},
+        cursor::{Cursor, Issued, NOTHING_MORE, State, Stop, Stopped},
         letter::{DeadLetter, LetterKey},
         letters::{Letters, NotReplayed},
         limits::{Limits, Pending},

@@ -1,7 +1,10 @@
 //! A journal's file in use: who may touch it when, and what happens when the disk fails.
 
+mod collecting;
+mod failing;
 mod letters;
 mod place;
+mod saving;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,42 +12,28 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
-    group::{Group, Wait},
-    lock::{Lock, identity},
-    ride::Ride,
-    room::{FEW, FEW_PAGES},
+    error::StoreError,
+    files::{identity, remove_files},
+    group::Group,
+    lock::Lock,
     settings::Durability,
-    store::{Found, Store, StoreError, remove_files},
+    store::Store,
 };
 use crate::{
-    ground::{error::Error, fork},
+    ground::fork,
     journal::{
-        directory::tell_gone,
-        memory::{
-            cursor::Cursor,
-            letter::{DeadLetter, LetterKey},
-            queue::Queue,
-        },
+        file::store::members::Found,
+        memory::letter::{DeadLetter, LetterKey},
     },
-    write::{Reason, ReasonCode},
 };
 
 /// How many writes go into one transaction of the file, and out of it: a caller that waits for the file never waits
 /// for more.
 pub const GROUP: usize = 1_000;
-
-/// How long a disk that failed is left alone before it is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How many pages are given back at once: 4 MiB, of which a caller that waits for the file meanwhile hardly notices.
-const PAGES: i64 = 1_000;
-
-/// How many bytes a replica lacks that does not keep up: half of what one request takes.
-const FULL: usize = 50_000;
 
 /// How a file is used.
 #[derive(Debug)]
@@ -171,11 +160,6 @@ impl Disk {
         self.saved.load(Ordering::Acquire)
     }
 
-    /// The last write that was removed from it.
-    pub(in crate::journal) fn collected(&self) -> u64 {
-        self.collected.load(Ordering::Relaxed)
-    }
-
     fn store(&self) -> Access<'_> {
         let inside = fork::enter();
         Access { disk: self, file: self.file.lock().unwrap_or_else(PoisonError::into_inner), _inside: inside }
@@ -204,284 +188,9 @@ impl Disk {
         }
     }
 
-    /// Puts the writes up to number `seq` into the file. One thread at a time does so, for all that have come by then;
-    /// the others wait for it.
-    pub(in crate::journal) fn save_through(&self, queue: &Queue, seq: u64) {
-        // Once the queue is closed, a number may be given to what is not kept.
-        let seq = seq.min(queue.last());
-        // Only a commit that syncs costs more than waiting for others.
-        let mut wait = Wait { seq, gather: self.durability == Durability::Disk };
-        while self.saved() < seq {
-            if self.is_resting() {
-                self.failure().writes = true;
-                queue.send_unsaved();
-                return;
-            }
-            if !self.group.join(&mut wait, || self.saved() >= seq) {
-                continue;
-            }
-            let saved = self.save(&mut self.store(), queue, seq);
-            self.end_lead(saved, true);
-            if !saved {
-                return;
-            }
-        }
-    }
-
-    /// Lets others commit, and those go who wait for nothing more.
-    fn end_lead(&self, saved: bool, wrote: bool) {
-        // Where it failed, all have to see that.
-        self.group.end(if saved { self.saved() } else { u64::MAX }, wrote);
-    }
-
-    /// Whether some thread saves writes, or waits for that.
-    pub(in crate::journal) fn is_attended(&self) -> bool {
-        self.group.is_attended()
-    }
-
-    /// Whether that worked.
-    fn save(&self, access: &mut Access<'_>, queue: &Queue, seq: u64) -> bool {
-        while self.saved() < seq {
-            if !self.save_group(access, queue) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Puts into the file what waits for it, in one step. Whether that worked.
-    fn save_group(&self, access: &mut Access<'_>, queue: &Queue) -> bool {
-        access.look();
-        let mut rides = self.group.take_rides();
-        if !rides.is_empty() && !self.put_letters(access) {
-            rides.drain(..).for_each(|ride| ride.end(false));
-        }
-        let saved = self.commit(access, queue, &rides);
-        rides.iter().for_each(|ride| ride.end(saved));
-        saved
-    }
-
-    fn commit(&self, access: &mut Access<'_>, queue: &Queue, rides: &[Arc<Ride>]) -> bool {
-        let (replayed, numbers): (Vec<_>, Vec<_>) = self.failure().replayed.iter().cloned().unzip();
-        // A dead letter goes in the same step in which all writes come that replay one.
-        let count = if replayed.is_empty() { GROUP } else { usize::MAX };
-        let (writes, last) = queue.unsaved(self.saved(), count);
-        let new = last > self.saved();
-        if !new && rides.is_empty() {
-            return true;
-        }
-        let result = access.with(|store| {
-            let cursors = rides.iter().map(|ride| (ride.replica, &ride.cursor));
-            store.insert(writes.iter().map(|write| &**write), &replayed, cursors)?;
-            if new && writes.is_empty() { store.skip_to(last) } else { Ok(()) }
-        });
-        if !new {
-            return self.check(result);
-        }
-        if let Err(error) = result {
-            self.fails(&error);
-            {
-                let mut failure = self.failure();
-                failure.writes = true;
-                failure.replayed.clear();
-            }
-            // Sent from memory, they would be replayed once more by a process that finds the letters in the file.
-            queue.withdraw(&numbers);
-            queue.send_unsaved();
-            return false;
-        }
-        self.works();
-        self.failure().replayed.clear();
-        access.note(last);
-        self.saved.store(last, Ordering::Release);
-        queue.saved(last);
-        true
-    }
-
-    fn is_resting(&self) -> bool {
-        self.failure().retry_at.is_some_and(|at| Instant::now() < at)
-    }
-
-    /// Whether a step worked. If not, the problem is there for all to see until writes can be put into the file again.
-    fn check<T>(&self, result: Result<T, StoreError>) -> bool {
-        if let Err(error) = &result {
-            self.fails(error);
-        } else if !self.failure().writes {
-            self.works();
-        }
-        result.is_ok()
-    }
-
-    /// Notes that the file cannot be written.
-    fn fails(&self, error: &StoreError) {
-        if matches!(error, StoreError::Closed) {
-            return;
-        }
-        let mut failure = self.failure();
-        let problem = format!("the journal {} could not be written: {error}", self.path.display());
-        if failure.problem.is_none() {
-            failure.told.push(format!(
-                "{problem}; writes are kept in memory and delivered from there, and are lost if this process ends before"
-            ));
-        }
-        failure.problem = Some(problem.into());
-        failure.retry_at = Some(Instant::now() + RETRY);
-    }
-
-    /// Notes that writes can be put into the file.
-    fn works(&self) {
-        let mut failure = self.failure();
-        failure.writes = false;
-        if failure.problem.take().is_some() {
-            failure.retry_at = None;
-            failure.told.push(format!("the journal {} can be written again", self.path.display()));
-        }
-    }
-
-    /// Keeps how far a replica is. Whether that worked.
-    pub(in crate::journal) fn save_cursor(&self, queue: &Queue, replica: u8, cursor: &Cursor) -> bool {
-        if self.is_resting() {
-            return false;
-        }
-        if self.durability == Durability::Disk && self.failure().problem.is_none() {
-            return self.save_cursor_with_writes(queue, replica, cursor);
-        }
-        let mut access = self.store();
-        self.put_letters(&mut access)
-            && self.check(access.with(|store| store.save_cursor(usize::from(replica), cursor)))
-    }
-
-    /// Holds no replica back that lacks something of what was appended until now: somebody waits for it.
-    pub(in crate::journal) fn hurry(&self, queue: &Queue) {
-        if self.durability == Durability::Disk {
-            self.group.hurry(queue.last());
-        }
-    }
-
-    /// The same, in the step that saves the writes of others: a step that syncs costs about the same whatever is in it.
-    fn save_cursor_with_writes(&self, queue: &Queue, replica: u8, cursor: &Cursor) -> bool {
-        let ride = self.group.add_ride(replica, cursor, queue.lag(replica).bytes < FULL);
-        while ride.is_open() {
-            if self.is_resting() {
-                self.group.remove_ride(&ride);
-                break;
-            }
-            if self.group.join_ride(&ride) {
-                let saved = self.save_group(&mut self.store(), queue);
-                self.end_lead(saved, false);
-            }
-        }
-        ride.is_saved()
-    }
-
-    /// Removes a group of writes that every replica is past. Whether there may be more.
-    pub(in crate::journal) fn collect(&self, floor: u64) -> bool {
-        if self.is_resting() {
-            return false;
-        }
-        let mut access = self.store();
-        let (most, result) = match access.with(|store| store.collect(GROUP)) {
-            Err(error) if error.is_full() => (FEW, access.with(|store| store.collect(FEW))),
-            result => (GROUP, result),
-        };
-        let full = match &result {
-            Ok((count, through)) => {
-                // What is left up to there waits for a replica that is not among the settings.
-                let whole = *count == most;
-                self.collected.store(if whole { *through } else { floor.max(*through) }, Ordering::Relaxed);
-                whole
-            }
-            Err(_) => false,
-        };
-        if full || !self.check(result) {
-            return full;
-        }
-        match access.with(|store| store.limit_gone(self.max_gone)) {
-            Ok(gone) if !gone.is_empty() => {
-                let told = gone.iter().map(|gone| tell_gone(&self.path, gone).1);
-                self.failure().told.extend(told);
-                // What was held for them goes.
-                self.collected.store(0, Ordering::Relaxed);
-                return true;
-            }
-            // It is tried again with the next group.
-            _ => {}
-        }
-        let shrunk = access.with(|store| store.shrink(PAGES));
-        let room = shrunk.or_else(|_| access.with(|store| store.shrink(FEW_PAGES))).unwrap_or(false);
-        self.room.store(room, Ordering::Relaxed);
-        room
-    }
-
-    /// Whether the file may be larger than what is in it.
-    pub(in crate::journal) fn has_room(&self) -> bool {
-        self.room.load(Ordering::Relaxed)
-    }
-
-    /// Puts into the file what could not be put there when it happened. Whether the disk still fails.
-    pub(in crate::journal) fn catch_up(&self, queue: &Queue) -> bool {
-        let failed = |failure: &Failure| {
-            let open = !failure.letters.is_empty() || !failure.copied.is_empty();
-            open || failure.problem.is_some() || failure.gone.is_some()
-        };
-        if !failed(&self.failure()) || self.is_resting() {
-            return failed(&self.failure());
-        }
-        // Held throughout, so that no letter is replayed meanwhile.
-        let mut access = self.store();
-        access.look();
-        let last = self.saved().min(queue.last());
-        if !self.put_letters(&mut access) || !self.check(access.with(|store| store.skip_to(last))) {
-            return true;
-        }
-        if self.saved() < queue.last() {
-            // Whether writes fit again is seen when they are put there.
-            self.failure().retry_at = None;
-        } else {
-            self.works();
-        }
-        self.failure().gone.is_some()
-    }
-
-    /// Has the disk tried again at once.
-    pub fn try_again(&self) {
-        self.failure().retry_at = None;
-    }
-
     /// Whether the file is in use.
     pub fn is_open(&self) -> bool {
         self.store().file.lock.is_some()
-    }
-
-    /// What to tell who asked for something that the file could not do.
-    pub fn error(&self, problem: &StoreError) -> Error {
-        Error::Journal { path: self.path.display().to_string(), problem: problem.to_string() }
-    }
-
-    /// What is wrong with the file now.
-    pub fn problem(&self) -> Option<Arc<str>> {
-        if !self.is_open() {
-            return None;
-        }
-        let failure = self.failure();
-        let problem = failure.problem.as_ref().or(failure.gone.as_ref()).or(failure.damage.as_ref());
-        problem.cloned()
-    }
-
-    /// What happened since the last time this was asked.
-    pub fn news(&self) -> Vec<String> {
-        std::mem::take(&mut self.failure().told)
-    }
-
-    /// Why something could not be read. What is damaged stays so; a disk that fails is asked again.
-    pub(in crate::journal) fn unreadable(&self, error: &StoreError) -> Reason {
-        if error.is_passing() {
-            let message = format!("the journal {} cannot be read now: {error}", self.path.display());
-            return Reason::new(ReasonCode::Unavailable, message);
-        }
-        let reason = damage(&self.path, error);
-        self.failure().damage = Some(reason.message.share());
-        reason
     }
 
     /// Closes the file, and removes it if nothing in it is of any use. `clean` where nothing of it was lost. Whether it is
@@ -554,16 +263,4 @@ impl Access<'_> {
         };
         Ok(self.file.store.insert(store))
     }
-}
-
-/// Why a replica gets nothing more when its journal cannot be read.
-fn damage(path: &Path, error: &impl std::fmt::Display) -> Reason {
-    Reason::new(
-        ReasonCode::Journal,
-        format!(
-            "the journal {} is damaged: {error}; the replica lacks writes that cannot be recovered from it: sync it \
-             anew, then resume it",
-            path.display()
-        ),
-    )
 }

@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use super::private;
+use super::{files::identity, private};
 use crate::ground::fork;
 
 /// An owned lock file.
@@ -149,11 +149,6 @@ fn try_lock(file: &File) -> io::Result<bool> {
 fn is_still_there(file: &File, path: &Path) -> bool {
     let named = identity(path);
     named.is_some() && file.metadata().ok().map(|data| (data.dev(), data.ino())) == named
-}
-
-/// Which file a path names: its device and its number there.
-pub fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 struct Held {

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::store::BESIDE;
+use super::files::BESIDE;
 
 /// What the owner may do with a file.
 const FILE: u32 = 0o600;

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::write::{Reason, ReasonCode, Standing};
 
+/// The position of a replica that gets nothing of this journal any more.
+pub const NOTHING_MORE: u64 = i64::MAX as u64;
+
 /// What a new process has to know of a replica to go on where the old one stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {

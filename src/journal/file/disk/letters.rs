@@ -8,9 +8,9 @@ use std::{
 use super::{Access, Disk};
 use crate::{
     journal::{
-        file::store::{NOTHING_MORE, StoreError},
+        file::error::StoreError,
         memory::{
-            cursor::{Cursor, State},
+            cursor::{Cursor, NOTHING_MORE, State},
             letter::{DeadLetter, LetterKey},
             letters::NotReplayed,
             queue::{Appended, Queue},

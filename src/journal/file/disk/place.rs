@@ -10,14 +10,13 @@ use std::{
 };
 
 use super::{Access, Disk};
-use crate::journal::{
-    directory::sync_names,
-    file::{
-        lock::{Lock, identity},
-        private,
-        settings::Durability,
-        store::{Store, StoreError, remove_files},
-    },
+use crate::journal::file::{
+    error::StoreError,
+    files::{identity, remove_files, sync_names},
+    lock::Lock,
+    private,
+    settings::Durability,
+    store::Store,
 };
 
 /// How often it is looked. A look costs some microseconds.

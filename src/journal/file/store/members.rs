@@ -1,10 +1,16 @@
 //! The replicas that a journal's file knows: each has a bit in it while it is in the settings, or has something pending.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
-use super::{Found, NOTHING_MORE, Result, Store, state_of, sum_of};
+use super::{Store, cursors::state_of};
 use crate::{
-    journal::memory::{cursor::Cursor, limits::Pending},
+    journal::{
+        file::{error::Result, sum::sum_of},
+        memory::{
+            cursor::{Cursor, NOTHING_MORE},
+            limits::Pending,
+        },
+    },
     sql::MAX_REPLICAS,
 };
 
@@ -23,6 +29,21 @@ pub struct Gone {
     pub pending: Pending,
     /// Whether that is given up now.
     pub given_up: bool,
+}
+
+/// What a file that was found holds.
+#[derive(Debug)]
+pub struct Found {
+    /// The last write that was ever in it.
+    pub last: u64,
+    /// How far each replica is, in the order of the settings.
+    pub cursors: Vec<Cursor>,
+    /// What each still has to get.
+    pub lag: Vec<Pending>,
+    /// Replicas that are not among the settings any more and have not got everything.
+    pub gone: Vec<Gone>,
+    /// Whether there are rejected writes in it.
+    pub has_letters: bool,
 }
 
 impl Store {
@@ -162,19 +183,5 @@ impl Store {
         Ok(self.connection.prepare_cached(sql)?.query_row([bit], |row| {
             Ok(Pending { writes: row.get::<_, i64>(0)? as usize, bytes: row.get::<_, i64>(1)? as usize })
         })?)
-    }
-
-    /// Notes that the file is in use, or that its process ended as it should. Before that: whether the last one that had it
-    /// ended without saying so.
-    pub fn set_in_use(&self, in_use: bool) -> Result<bool> {
-        let before: Option<bool> = self
-            .connection
-            .query_row("SELECT in_use FROM origin", [], |row| row.get(0))
-            .optional()?
-            .flatten();
-        if before != Some(in_use) {
-            self.connection.execute("UPDATE origin SET in_use = ?1", [in_use])?;
-        }
-        Ok(before == Some(true))
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::Result;
+use crate::journal::file::error::Result;
 
 /// The version of the tables below. A newer one is refused, an older one is converted when it is opened.
 pub const VERSION: i32 = 2;
