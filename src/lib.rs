@@ -7,7 +7,7 @@
 //! ```text
 //! python (process, settings, given, views, replicator)
 //! engine
-//! replica
+//! replica (shared, delivery, task)
 //! config
 //! journal (memory, file) | wire
 //! write

@@ -1,19 +1,20 @@
 //! One replica's delivery: a task that reads the journal in order, sends, judges and settles.
+//!
+//! - `shared`: what the caller's threads and the tasks share.
+//! - `delivery`: what is known of a replica.
+//! - `task`: the work.
 
-mod adoption;
-mod backoff;
 mod delivery;
-mod proof;
-mod settle;
-pub mod shared;
-mod status;
-mod stop;
+mod shared;
 mod task;
 
 pub use self::{
-    adoption::Adoption,
-    backoff::{Backoff, Breaker},
-    shared::Shared,
-    status::{Activity, Resuming, Status},
-    task::{Command, Task},
+    shared::{
+        adoption::Adoption,
+        backoff::{Backoff, Breaker},
+        command::Command,
+        shared::Shared,
+        status::{Activity, Resuming, Status},
+    },
+    task::task::Task,
 };

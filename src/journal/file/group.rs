@@ -196,7 +196,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::journal::Cursor;
+    use crate::journal::memory::cursor::Cursor;
 
     /// A file that takes `SYNC` to save everything.
     #[derive(Default)]

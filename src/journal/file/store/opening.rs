@@ -133,7 +133,7 @@ fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Conn
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; \
          PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=2000; PRAGMA cell_size_check=ON"
     ))?;
-    // More than there are statements below: each is prepared once.
+    // More than there are statements in `store`: each is prepared once.
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{
-    delivery::Delivery,
-    status::{Activity, Resuming, Status},
-    task::Task,
-};
+use super::task::Task;
 use crate::{
     ground::event::Level,
     journal::{NOTHING_MORE, Stopped},
+    replica::{
+        delivery::delivery::Delivery,
+        shared::status::{Activity, Resuming, Status},
+    },
     wire::{forget, retire},
     write::{Reason, ReasonCode},
 };
