@@ -2,6 +2,11 @@
 
 mod closing;
 mod engine;
+mod flushing;
+mod planning;
 mod replay;
+mod resuming;
+mod saving;
+mod submitting;
 
-pub use self::engine::{Engine, LOOK_AGAIN};
+pub use self::{engine::Engine, flushing::LOOK_AGAIN};
