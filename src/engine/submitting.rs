@@ -1,9 +1,6 @@
 //! Taking writes in: numbered at once, and put into the file as `durability` says.
 
-use std::{
-    hash::BuildHasher,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use super::engine::Engine;
 use crate::{

@@ -5,29 +5,23 @@
 //! fails, SQLite undoes it whole, and its rows are sent again one by one, so that the one at fault is found. The head
 //! makes sure that nothing in the replica's schema would leave it half done.
 
-use std::{fmt::Write as _, ops::RangeInclusive, sync::Arc};
+mod building;
+mod statements;
+
+use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
-    fit::{self, Apart, FRAME_BYTES, Limits, Progress},
-    sizes::MAX_SQL_BYTES,
-    watermark::{TABLE, drop_large, large_is_there},
+    fit::{self, Apart},
+    limits::Limits,
+    progress::Progress,
 };
 use crate::{
     sql::LargeValue,
     write::{Reason, SentStatement, Standing, Write},
 };
 
-/// The most rows sent as one statement. More make a row hardly cheaper (SQLite 3.40: one row 6.1 µs, ten 3.1, a hundred 2.4,
-/// six hundred 2.4 each), and all of them are sent again when one fails.
-const MAX_JOINED: u64 = 100;
-
 /// The most staged values in one text. More would spare hardly a request: each takes one of its own at least.
 const MAX_STAGED: usize = 8;
-
-/// Where a row that fails would leave those before it in the table: a conflict clause FAIL of a constraint, or a trigger
-/// that says FAIL. With LIKE in lower case, as `PRAGMA case_sensitive_like` may be on.
-const NOTHING_FAILS_HALFWAY: &str = " AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE \
-     lower(sql) LIKE '%conflict%fail%' OR type='trigger' AND lower(sql) LIKE '%fail%')";
 
 /// A text to be sent, and what it carries.
 #[derive(Debug, Clone)]
@@ -249,121 +243,6 @@ impl BatchBuilder {
         true
     }
 
-    /// Puts what is short enough for one text in the place of a write that is not, if there is such.
-    fn push_whole(&mut self, write: &Write, first: Progress, join: Join) -> bool {
-        let changes_schema = || write.statements_for(self.replica).any(|s| changes_schema(&s.sql));
-        // Statements are joined here, too: see `NOTHING_FAILS_HALFWAY`.
-        let may_join = join != Join::Nothing && self.in_parts != Some(write.seq) && !changes_schema();
-        if first != Progress::default() || !may_join {
-            return false;
-        }
-        let Some(apart) = fit::whole(write, self.replica, self.limits, &mut self.apart) else { return false };
-        let (pieces, large) = (apart.pieces.clone(), apart.large.clone());
-        self.tail.clear();
-        self.joined.clear();
-        self.mark = None;
-        self.large = large;
-        let (seq, last) = (write.seq, pieces.len().saturating_sub(1));
-        let mut step = 0;
-        for (at, piece) in pieces.iter().enumerate() {
-            self.push_mark();
-            self.tail.push(';');
-            self.tail.push_str(&piece.sql);
-            step += piece.statements;
-            let ends = at == last;
-            let step = if ends { 0 } else { step };
-            let (first, writes, rows) = (seq, 1, 1);
-            self.mark = Some(Mark { first, seq, step, ends, writes, rows, same: None, single: false });
-        }
-        self.is_whole = true;
-        true
-    }
-
-    /// Adds the next part of a statement that is too long: `None` when there is none that fits, else how many of its rows
-    /// are applied then, unless all are.
-    fn push_part(&mut self, place: &Place<'_>, done: Progress) -> Option<Option<u64>> {
-        let &Place { statement, seq, .. } = place;
-        let part = fit::part(statement, seq, done, self.limits, &mut self.apart)?;
-        self.push_mark();
-        self.tail.push(';');
-        self.tail.push_str(&part.sql);
-        self.large.extend(part.large);
-        let ends = place.ends && part.rows.is_none();
-        let after = match part.rows {
-            Some(rows) => Progress { rows, ..done },
-            None => Progress { statements: place.step, rows: 0 },
-        };
-        let step = if ends { 0 } else { after.step() };
-        self.mark = Some(Mark { first: seq, seq, step, ends, writes: 1, rows: 1, same: None, single: false });
-        Some(part.rows)
-    }
-
-    fn push(&mut self, place: &Place<'_>, room: usize) {
-        if place.joins && self.join_row(place) {
-            return;
-        }
-        self.push_mark();
-        self.tail.push(';');
-        let start = self.tail.len();
-        let put_back = self.put_back(place.statement, room.saturating_sub(start));
-        let is_put_back = put_back.is_some();
-        match put_back {
-            Some(sql) => self.tail.push_str(&sql),
-            None => self.tail.push_str(&place.statement.sql),
-        }
-        let same = place.statement.split_row().filter(|_| place.joins).map(|(same, _)| (start, same.len()));
-        let &Place { seq, step, ends, single, .. } = place;
-        self.mark = Some(Mark { first: seq, seq, step, ends, writes: 1, rows: 1, same, single });
-        if let Some(large) = place.statement.large.as_ref().filter(|_| !is_put_back) {
-            self.large.extend(large.iter().cloned());
-        }
-    }
-
-    /// The statement with its large values in it, where the replica takes it so.
-    fn put_back(&self, statement: &SentStatement, room: usize) -> Option<String> {
-        statement.large.as_ref()?;
-        if self.limits.is_wide() && self.is_empty() { fit::put_back(statement, room) } else { None }
-    }
-
-    /// Adds a row to the statement before it. `false` where that is not the same but for the row.
-    fn join_row(&mut self, place: &Place<'_>) -> bool {
-        let (Some((same, row)), Some(mark)) = (place.statement.split_row(), &mut self.mark) else {
-            return false;
-        };
-        let is_same = mark.same.is_some_and(|(at, length)| self.tail.get(at..at + length) == Some(same));
-        let next_write = mark.single && place.single;
-        let same_write = mark.seq == place.seq && !mark.ends;
-        if !is_same || mark.rows >= MAX_JOINED || !(next_write || same_write) {
-            return false;
-        }
-        self.tail.push(',');
-        self.tail.push_str(row);
-        mark.writes += u64::from(next_write);
-        mark.rows += 1;
-        mark.seq = place.seq;
-        mark.step = place.step;
-        mark.ends = place.ends;
-        true
-    }
-
-    /// Puts the mark behind the statement that it belongs to, directly: anything between would change what `changes()`
-    /// says.
-    fn push_mark(&mut self) {
-        let Some(mark) = self.mark.take() else { return };
-        if mark.rows > 1 {
-            self.joined.push(mark.first..=mark.seq);
-        }
-        let (id, seq, step) = (self.id, mark.seq, mark.step);
-        let _ = write!(self.tail, ";UPDATE {TABLE} SET ");
-        let _ = match mark {
-            Mark { ends: false, .. } => write!(self.tail, "step={step},changes=changes||changes()||','"),
-            Mark { writes: 1, step: 1, .. } => write!(self.tail, "seq={seq},changes=changes||changes()||';'"),
-            Mark { writes: 1, .. } => write!(self.tail, "seq={seq},step=0,changes=changes||changes()||';'"),
-            Mark { writes, .. } => write!(self.tail, "seq={seq},changes=changes||changes()||'/{writes};'"),
-        };
-        let _ = write!(self.tail, " WHERE id={id}");
-    }
-
     fn length(&self) -> Length {
         Length {
             join: self.join,
@@ -391,52 +270,6 @@ impl BatchBuilder {
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
-
-    /// The text, with a head that expects `standing` and counts everything up to `position` as done.
-    pub fn build(mut self, origin: &str, standing: Standing, position: u64) -> Batch {
-        let end = match self.mark {
-            Some(Mark { seq, ends: true, .. }) => (seq, 0),
-            Some(Mark { step, .. }) => (position, step),
-            None => (position, self.step),
-        };
-        self.push_mark();
-        let chain = new_chain();
-        let Standing { id, seq, step, chain: expected } = standing;
-        // A write begun but not finished goes on where it stopped.
-        let resumed = self.step;
-        let mut sql = String::with_capacity(self.tail.len() + FRAME_BYTES);
-        let _ = write!(
-            sql,
-            "INSERT INTO {TABLE} (origin,seq,step,chain,changes,durable,seen) VALUES ('{origin}',\
-             (SELECT CASE WHEN seq={seq} AND step={step} AND chain={expected}"
-        );
-        if !self.joined.is_empty() || self.is_whole {
-            sql.push_str(NOTHING_FAILS_HALFWAY);
-        }
-        sql.push_str(&large_is_there(&self.large, MAX_SQL_BYTES));
-        let _ = write!(
-            sql,
-            " THEN {position} END FROM {TABLE} NOT INDEXED WHERE id={id} AND origin='{origin}'),{resumed},{chain},'',0,0) \
-             ON CONFLICT (origin) DO UPDATE SET seq=excluded.seq,step=excluded.step,chain=excluded.chain,changes=''"
-        );
-        sql.push_str(&self.tail);
-        if !self.large.is_empty() {
-            sql.push(';');
-            sql.push_str(&drop_large(self.large.iter().map(|value| value.id)));
-        }
-        // Not RETURNING on the last mark: it opens a savepoint, at which FTS5 flushes rows of its own and so changes
-        // what `changes()` says.
-        let _ = write!(sql, ";SELECT seq,step,chain,changes FROM {TABLE} WHERE id={id}");
-        Batch {
-            sql,
-            writes: self.writes,
-            chain,
-            large: self.large,
-            joined: self.joined,
-            is_whole: self.is_whole,
-            end,
-        }
-    }
 }
 
 fn has_large(write: &Write, replica: u8) -> bool {
@@ -448,11 +281,4 @@ fn changes_schema(sql: &str) -> bool {
     const CHANGE_ROWS: [&str; 5] = ["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"];
     let begins = |word: &str| sql.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
     !CHANGE_ROWS.iter().any(|word| begins(word))
-}
-
-/// A number no other process will draw, below 2^53 because it comes back through JSON. From the system and not from a
-/// generator of our own: two copies of one process image would draw the same.
-fn new_chain() -> u64 {
-    let random = getrandom::u64().unwrap_or_else(|_| fastrand::u64(..));
-    (random >> 11).max(1)
 }

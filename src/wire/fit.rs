@@ -8,7 +8,10 @@
 //! 3. Of a statement that is too long and no such INSERT, the longest values and lists behind IN are sent ahead.
 //! 4. What is left is refused, whole and before any of it is applied, with a reason that names the limit.
 
-use super::sizes::{MAX_SQL_BYTES, MAX_TEXT_BYTES};
+use super::{
+    limits::Limits,
+    progress::{MOST_ROWS, Progress},
+};
 use crate::{
     sql::{JsonRows, LargeValue, ManyRows, inlined, new_id, references, set_apart, set_apart_all},
     write::{Reason, ReasonCode, SentStatement, Write},
@@ -25,61 +28,6 @@ const STAGED_ALIKE_BYTES: usize = 110;
 
 /// What the mark after the last statement needs at most.
 pub(super) const MARK_BYTES: usize = 140;
-
-/// How much SQL a replica takes in one text, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// For several writes.
-    pub gathered: usize,
-    /// For one that is alone.
-    pub alone: usize,
-}
-
-impl Limits {
-    /// Those of a replica that takes texts of `bytes` bytes. It is not believed to take less than StarbaseDB, nor more than
-    /// [`MAX_TEXT_BYTES`].
-    pub fn of(bytes: usize) -> Self {
-        Self { gathered: MAX_SQL_BYTES, alone: bytes.clamp(MAX_SQL_BYTES, MAX_TEXT_BYTES) }
-    }
-
-    /// What is left of each for statements.
-    pub(super) fn rooms(self) -> (usize, usize) {
-        let room = |bytes: usize| bytes.saturating_sub(FRAME_BYTES + MARK_BYTES);
-        (room(self.gathered), room(self.alone))
-    }
-
-    /// Whether a write may be put into a longer text than the others.
-    pub(super) fn is_wide(self) -> bool {
-        self.alone > self.gathered
-    }
-}
-
-/// How far a write is: first by its statements, then by its rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Progress {
-    /// Statements applied whole.
-    pub statements: u64,
-    /// Rows applied of the one after them.
-    pub rows: u64,
-}
-
-/// Of the 53 bits of a step that come back through JSON, those for the statements: 67 million. The others count rows.
-const STATEMENT_BITS: u32 = 26;
-
-/// One above the most rows.
-const MOST_ROWS: u64 = 1 << (53 - STATEMENT_BITS);
-
-impl Progress {
-    /// What a watermark's `step` says.
-    pub fn of(step: u64) -> Self {
-        Self { statements: step & ((1 << STATEMENT_BITS) - 1), rows: step >> STATEMENT_BITS }
-    }
-
-    /// As a watermark's `step`. Without rows it is the number of statements.
-    pub fn step(self) -> u64 {
-        self.rows << STATEMENT_BITS | self.statements
-    }
-}
 
 /// What was sent ahead of a write, and the statements that then take its place. Its keys must be the same each time it is
 /// tried.
