@@ -21,9 +21,12 @@ mod _core {
         settings::config::Replica,
         views::{
             classification::{Classification, Statement, classify, split_statements},
+            explanation::{Explanation, StatementExplanation, explain},
             integrations::IntegrationStats,
+            letter::DeadLetter,
+            outcome::Outcome,
             shown::{escaped, quoted, without_values},
-            views::{DeadLetter, Explanation, Outcome, ReplicaStats, StatementExplanation, Stats, explain},
+            stats::{ReplicaStats, Stats},
         },
     };
 

@@ -11,23 +11,18 @@
 use super::{
     limits::Limits,
     progress::{MOST_ROWS, Progress},
+    sizes::MARK_BYTES,
 };
 use crate::{
     sql::{JsonRows, LargeValue, ManyRows, inlined, new_id, references, set_apart, set_apart_all},
     write::{Reason, ReasonCode, SentStatement, Write},
 };
 
-/// What the head and the last statement need: their text is about 500 bytes, 200 more with joined rows.
-pub(super) const FRAME_BYTES: usize = 1_000;
-
 /// What a staged value adds to the head and to what removes it: its key twice.
 const STAGED_BYTES: usize = 40;
 
 /// What the head says for all values of as many pieces.
 const STAGED_ALIKE_BYTES: usize = 110;
-
-/// What the mark after the last statement needs at most.
-pub(super) const MARK_BYTES: usize = 140;
 
 /// What was sent ahead of a write, and the statements that then take its place. Its keys must be the same each time it is
 /// tried.

@@ -1,9 +1,6 @@
 //! How long the texts for a replica may be.
 
-use super::{
-    fit::{FRAME_BYTES, MARK_BYTES},
-    sizes::{MAX_SQL_BYTES, MAX_TEXT_BYTES},
-};
+use super::sizes::{FRAME_BYTES, MARK_BYTES, MAX_SQL_BYTES, MAX_TEXT_BYTES};
 
 /// How much SQL a replica takes in one text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

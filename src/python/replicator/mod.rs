@@ -1,5 +1,6 @@
 //! The replicator, its transactions and its handles.
 
+pub(super) mod methods;
 pub(super) mod replication;
 pub(super) mod replicator;
 pub(super) mod transaction;

@@ -10,13 +10,13 @@ use pyo3::{intern, prelude::*, types::PyTuple};
 use crate::{
     ground::fork,
     python::{
-        process::{border::entry, bridge, errors::NotSettledError},
+        process::{border::entry, bridge, errors::NotSettledError, live::Live},
         settings::config::seconds,
-        views::views::Outcome,
+        views::outcome::Outcome,
     },
     replica::Shared,
     sql::replicas_in,
-    write::{Reason, ReasonCode, Write, waiting},
+    write::{Draft, Reason, ReasonCode, Write, waiting},
 };
 
 /// A write that was handed over: `wait()` for its outcomes, or `await` it.
@@ -188,4 +188,21 @@ pub fn interruption(error: &mut Option<PyErr>) -> impl FnMut() -> bool + '_ {
         }
         error.is_some()
     }
+}
+
+/// Submits a write.
+pub fn submit(py: Python<'_>, live: &Live, draft: Draft) -> Replication {
+    let write = if live.engine.waits() {
+        // It waits for the disk, and no other thread of Python's shall wait with it.
+        py.detach(|| live.engine.submit(draft))
+    } else {
+        live.engine.submit(draft)
+    };
+    replication(live, write)
+}
+
+/// The handle of a submitted write.
+pub fn replication(live: &Live, write: Arc<Write>) -> Replication {
+    let (shared, handle) = (live.engine.share(), live.handle.clone());
+    Replication { write, shared, handle, generation: live.generation }
 }

@@ -9,8 +9,8 @@ use pyo3::{
 };
 
 use super::{
-    replication::Replication,
-    replicator::{Replicator, replication, submit},
+    replication::{Replication, replication, submit},
+    replicator::Replicator,
 };
 use crate::{
     python::{
@@ -18,7 +18,7 @@ use crate::{
             given::{Call, Given},
             values::raise_kept,
         },
-        process::border::{beside, entry},
+        process::{beside::beside, border::entry},
     },
     sql::Skip,
     write::{Draft, render::draft},

@@ -1,3 +1,4 @@
 //! Settings as Python gives them.
 
 pub(super) mod config;
+pub(super) mod journal;

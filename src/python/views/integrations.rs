@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyDict, PyFloat},
 };
 
-use crate::python::{process::border::entry, replicator::replicator::Replicator};
+use crate::python::process::border::entry;
 
 /// How long one look lasts while commits are waited for.
 const LOOK: f64 = 0.1;
@@ -34,7 +34,7 @@ pub struct IntegrationStats {
 
 impl IntegrationStats {
     /// What they know now; empty where none is in use.
-    pub fn of(replicator: &Bound<'_, Replicator>) -> PyResult<Self> {
+    pub fn of(replicator: &Bound<'_, PyAny>) -> PyResult<Self> {
         let Some(health) = health(replicator.py())? else { return Ok(Self::default()) };
         let (errors, missed, held, oldest) = health.call_method1("of", (replicator,))?.extract()?;
         Ok(Self { errors, missed, held, oldest })
@@ -47,7 +47,7 @@ impl IntegrationStats {
 }
 
 /// Waits until no commit is held back, or the deadline.
-pub fn settle(replicator: &Bound<'_, Replicator>, deadline: Option<Instant>) -> PyResult<()> {
+pub fn settle(replicator: &Bound<'_, PyAny>, deadline: Option<Instant>) -> PyResult<()> {
     let py = replicator.py();
     let Some(health) = health(py)? else { return Ok(()) };
     let deadline = deadline.unwrap_or_else(|| Instant::now() + LONG);

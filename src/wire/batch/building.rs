@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use super::{Batch, BatchBuilder, Mark};
 use crate::{
     wire::{
-        fit::FRAME_BYTES,
-        sizes::MAX_SQL_BYTES,
+        sizes::{FRAME_BYTES, MAX_SQL_BYTES},
         watermark::{TABLE, drop_large, large_is_there},
     },
     write::Standing,
