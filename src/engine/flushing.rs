@@ -6,7 +6,13 @@ use std::{
 };
 
 use super::engine::Engine;
-use crate::write::{Reason, Write, waiting::wait};
+use crate::write::{
+    Reason, Write,
+    waiting::{all_settled, wait},
+};
+
+/// How soon `flush` looks again whether journals of dead processes still wait.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// The newest open write of each replica: when these are settled, everything submitted until now is. Only a damaged file
@@ -51,7 +57,28 @@ impl Engine {
             std::thread::sleep(LOOK_AGAIN);
         }
     }
-}
 
-/// How soon `flush` looks again whether journals of dead processes still wait.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    /// The same for a task of a runtime.
+    pub async fn flushed(&self, deadline: Option<Instant>) -> bool {
+        self.shared.nudge();
+        match deadline {
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline.into(), self.all_settled()).await.unwrap_or(false)
+            }
+            None => self.all_settled().await,
+        }
+    }
+
+    async fn all_settled(&self) -> bool {
+        loop {
+            let Ok(open) = self.open_writes() else { return false };
+            if !all_settled(open).await {
+                return false;
+            }
+            if self.has_all() {
+                return true;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}

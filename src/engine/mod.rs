@@ -1,6 +1,7 @@
 //! The whole: takes writes in, runs a task for each replica, and ends everything within a deadline.
 
 mod closing;
+mod deciding;
 mod engine;
 mod flushing;
 mod planning;
@@ -9,4 +10,7 @@ mod resuming;
 mod saving;
 mod submitting;
 
-pub use self::{engine::Engine, flushing::LOOK_AGAIN};
+pub use self::{
+    deciding::{Given, Row},
+    engine::Engine,
+};

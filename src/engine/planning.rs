@@ -11,6 +11,10 @@ use crate::{
     sql::{Plan, SHOWN_BYTES, Skip, shown},
 };
 
+/// For how many texts the user is told that they may differ on a replica. Beyond this there is nothing new to learn
+/// from the log; the counter goes on.
+const MAX_WARNED_TEXTS: usize = 1_000;
+
 impl Engine {
     /// What is done with `sql`. Counts what is skipped of it.
     pub fn plan(&self, sql: &str) -> Arc<Plan> {
@@ -79,7 +83,3 @@ impl Engine {
         self.nondeterministic.load(Ordering::Relaxed)
     }
 }
-
-/// For how many texts the user is told that they may differ on a replica. Beyond this there is nothing new to learn
-/// from the log; the counter goes on.
-const MAX_WARNED_TEXTS: usize = 1_000;

@@ -11,6 +11,9 @@ use crate::{
     write::{Body, Draft, Write},
 };
 
+/// How many writes may wait for the file with `durability="async"` before a caller waits too: some 100 ms of a disk's work.
+const MAX_UNSAVED: u64 = 20_000;
+
 impl Engine {
     /// Whether [`Self::submit`] waits for the disk.
     pub fn blocks(&self) -> bool {
@@ -106,6 +109,3 @@ impl Engine {
         saved && disk.is_open() && disk.is_in_place()
     }
 }
-
-/// How many writes may wait for the file with `durability="async"` before a caller waits too: some 100 ms of a disk's work.
-const MAX_UNSAVED: u64 = 20_000;

@@ -17,7 +17,10 @@ mod text;
 
 pub use self::{
     determinism::verdict::{Nondeterminism, Reason},
-    freezing::freeze::{FreezeContext, Frozen, freeze},
+    freezing::{
+        differing::{Before, BoundTexts, Zone, differs, frozen},
+        freeze::{FreezeContext, Frozen, freeze},
+    },
     large::{
         ahead::{inlined, set_apart, set_apart_all},
         content::{LargeContent, LargeValue, VALUE_TABLE, new_id, push_reference, reference_at, references},

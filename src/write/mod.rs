@@ -1,6 +1,7 @@
 //! The unit of replication, from the call that makes it to its last outcome.
 
 mod body;
+pub mod call;
 mod moment;
 pub mod outcome;
 mod reason;

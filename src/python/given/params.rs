@@ -8,9 +8,9 @@ use pyo3::{
     types::{PyInt, PyList, PyMapping, PyTuple},
 };
 
-use super::values::{Binder, told};
+use super::values::{Binder, bound_text, told};
 use crate::{
-    sql::{Hole, Parameters, Value},
+    sql::{BoundTexts, Hole, Parameters, Value},
     write::render::ParameterSet,
 };
 
@@ -100,6 +100,31 @@ impl ParameterSet for PyParameters<'_, '_> {
     fn statement(&self, first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
         let binder = self.py().map(Binder::new);
         render(&StatementParameters { set: self, first, binder });
+    }
+}
+
+impl BoundTexts for PyParameters<'_, '_> {
+    fn text(&self, index: u32, name: Option<&str>) -> Option<String> {
+        self.get(index, name).ok().and_then(|value| bound_text(&value))
+    }
+}
+
+/// The parameters of one execution, kept.
+pub struct PySet<'py>(pub Bound<'py, PyAny>);
+
+impl ParameterSet for PySet<'_> {
+    fn count(&self) -> Option<usize> {
+        PyParameters::new(&self.0).count()
+    }
+
+    fn statement(&self, first: u32, render: &mut dyn FnMut(&dyn Parameters)) {
+        PyParameters::new(&self.0).statement(first, render);
+    }
+}
+
+impl BoundTexts for PySet<'_> {
+    fn text(&self, index: u32, name: Option<&str>) -> Option<String> {
+        PyParameters::new(&self.0).text(index, name)
     }
 }
 

@@ -20,14 +20,13 @@ use super::{
 };
 use crate::{
     config::{Config, OnNondeterministic, OnReject},
-    engine::LOOK_AGAIN,
     journal::Pending,
     python::{
         given::{
-            freezing::{Before, frozen},
-            given::{Call, Given, text_of},
+            given::{Given, text_of},
             params::PyParameters,
             values::raise_kept,
+            zone::utc_offset_seconds,
         },
         process::{beside::beside, border::entry, bridge, live::Live},
         settings::{
@@ -41,8 +40,8 @@ use crate::{
             stats::Stats,
         },
     },
+    sql::{Before, frozen},
     wire::Proxy,
-    write::{render::draft, waiting},
 };
 
 /// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
@@ -181,7 +180,8 @@ impl Replicator {
             let before = Before { last_insert_rowid, changes, total_changes };
             let work = || {
                 let set = params.as_ref().map_or(PyParameters::None, PyParameters::new);
-                Ok(frozen(sql.py(), text, &set, before))
+                let zone = |unix_seconds| utc_offset_seconds(sql.py(), unix_seconds);
+                Ok(frozen(text, &set, &zone, before))
             };
             // As it is, it may differ on a replica: `after_query` tells.
             let frozen = beside("freeze", live.as_deref(), || None, work)?;
@@ -215,9 +215,7 @@ impl Replicator {
             || {
                 let given = Given { sql, params, result, many, rows, key };
                 let work = |live: &Live| match given.read(live)? {
-                    Some(Call { statements, targets, expected }) => {
-                        Ok(Some(submit(sql.py(), live, draft(statements, targets, expected))))
-                    }
+                    Some(call) => Ok(Some(submit(sql.py(), live, call.draft()))),
                     None => Ok(None),
                 };
                 let handle = self.with_live_for_statement(sql.py(), |live| {
@@ -328,26 +326,7 @@ impl Replicator {
             // Now: no thread that delivers takes the GIL.
             let clean = IntegrationStats::of(slf)?.is_clean();
             bridge::awaitable(py, &live.handle.clone(), async move {
-                live.engine.shared().nudge();
-                let Ok(open) = live.engine.open_writes() else { return Ok(false) };
-                let all = async {
-                    if !waiting::all_settled(open).await {
-                        return false;
-                    }
-                    while !live.engine.has_all() {
-                        tokio::time::sleep(LOOK_AGAIN).await;
-                        let Ok(open) = live.engine.open_writes() else { return false };
-                        if !waiting::all_settled(open).await {
-                            return false;
-                        }
-                    }
-                    true
-                };
-                let settled = match deadline {
-                    Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
-                    None => all.await,
-                };
-                Ok(settled && clean)
+                Ok(live.engine.flushed(deadline).await && clean)
             })
         })
     }

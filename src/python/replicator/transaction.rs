@@ -14,14 +14,11 @@ use super::{
 };
 use crate::{
     python::{
-        given::{
-            given::{Call, Given},
-            values::raise_kept,
-        },
+        given::{given::Given, values::raise_kept},
         process::{beside::beside, border::entry},
     },
     sql::Skip,
-    write::{Draft, render::draft},
+    write::{call::Call, render::draft},
 };
 
 /// Gathers the statements of one transaction: they are submitted together when the block ends, and dropped when it
@@ -55,19 +52,6 @@ impl Gathered {
     }
 }
 
-/// All calls as one write; None where there is nothing to replicate. What cannot be sent makes the whole write so.
-fn joined(calls: Vec<Call>) -> Option<Draft> {
-    let targets = calls.iter().fold(0, |targets, call| targets | call.targets);
-    let expected = calls.iter().try_fold(0, |sum, call| Some(sum + call.expected?));
-    let statements: Result<Vec<_>, _> = calls.into_iter().map(|call| call.statements).collect();
-    let statements = statements.map(|lists| lists.into_iter().flatten().collect());
-    (targets != 0).then(|| draft(statements, targets, expected))
-}
-
-fn count(calls: &[Call]) -> u64 {
-    calls.iter().map(|call| call.statements.as_ref().map_or(1, Vec::len) as u64).sum()
-}
-
 impl Transaction {
     pub fn new(replicator: Py<Replicator>) -> Self {
         Self { replicator, gathered: Mutex::default(), replication: Mutex::new(None) }
@@ -80,7 +64,7 @@ impl Transaction {
     fn drop_calls(&self, calls: &[Call]) -> PyResult<()> {
         let live = Python::attach(|py| self.replicator.get().try_live(py));
         if let Some(live) = live {
-            live.engine.count_skip(Skip::Dropped, count(calls));
+            live.engine.count_skip(Skip::Dropped, Call::count(calls));
         }
         Ok(())
     }
@@ -116,7 +100,12 @@ impl Transaction {
                 self.gathered().check()?;
                 let Some(live) = self.replicator.get().live_for_statement(sql.py()) else { return Ok(()) };
                 let given = Given { sql, params, result, many, rows, key };
-                let call = beside("gather", Some(&live), || Some(Call::failed(&live)), || given.read(&live))?;
+                let call = beside(
+                    "gather",
+                    Some(&live),
+                    || Some(Call::failed(live.engine.shared().all())),
+                    || given.read(&live),
+                )?;
                 self.gathered().calls.extend(call);
                 raise_kept()
             },
@@ -132,16 +121,16 @@ impl Transaction {
             let submitted = match seq {
                 None => {
                     let Some(live) = replicator.try_live(py) else {
-                        replicator.count_lost(count(&calls));
+                        replicator.count_lost(Call::count(&calls));
                         return Ok(None);
                     };
-                    let work = || Ok(joined(calls).map(|draft| submit(py, &live, draft)));
+                    let work = || Ok(Call::joined(calls).map(|draft| submit(py, &live, draft)));
                     beside("submit", Some(&live), || None, work)?
                 }
                 // Whoever numbers the writes must hear of an error, and says it again.
                 Some(seq) => {
                     let live = replicator.live()?;
-                    let draft = joined(calls).unwrap_or_else(|| draft(Ok(Vec::new()), 0, None));
+                    let draft = Call::joined(calls).unwrap_or_else(|| draft(Ok(Vec::new()), 0, None));
                     live.engine.submit_as(seq, draft).map(|write| replication(&live, write))
                 }
             };
@@ -188,7 +177,7 @@ impl Transaction {
     }
 
     fn __len__(&self) -> PyResult<usize> {
-        entry("__len__", || Ok(count(&self.gathered().calls) as usize))
+        entry("__len__", || Ok(Call::count(&self.gathered().calls) as usize))
     }
 
     fn __bool__(&self) -> bool {

@@ -7,6 +7,13 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::journal::{Bell, LINGER, LINGER_LOOKS, Source};
 
+/// Under a steady load a replica gets a request no sooner than this after the one before, unless somebody waits for an
+/// outcome: each request costs sender and replica far more than another write in it. A write that comes alone goes at once.
+pub const GATHER: Duration = Duration::from_millis(5);
+
+/// So many writes are worth a request at any time; and a replica that was just sent so many is not held back.
+pub const GATHER_WRITES: usize = 200;
+
 impl Shared {
     /// Wakes the tasks that wait for a write.
     pub fn wake(&self) {
@@ -95,10 +102,3 @@ impl Shared {
         source.journal.has_after(position)
     }
 }
-
-/// Under a steady load a replica gets a request no sooner than this after the one before, unless somebody waits for an
-/// outcome: each request costs sender and replica far more than another write in it. A write that comes alone goes at once.
-pub const GATHER: Duration = Duration::from_millis(5);
-
-/// So many writes are worth a request at any time; and a replica that was just sent so many is not held back.
-pub const GATHER_WRITES: usize = 200;

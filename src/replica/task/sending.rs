@@ -22,6 +22,13 @@ use crate::{
     write::{Reason, ReasonCode, Standing},
 };
 
+/// The most values removed with one text: their keys have 17 bytes.
+const MAX_DROPPED: usize = 5_000;
+
+/// The most texts whose fate is open that are remembered. A replica that answers questions but never a batch would else
+/// make the list grow without end; should one forgotten here run after all, the replica is taken for diverged.
+const MAX_ISSUED: usize = 1_000;
+
 impl Task {
     pub(super) async fn deliver(&mut self, standing: Standing) {
         if std::mem::take(&mut self.delivery.littered) {
@@ -184,10 +191,3 @@ impl Task {
         }
     }
 }
-
-/// The most values removed with one text: their keys have 17 bytes.
-const MAX_DROPPED: usize = 5_000;
-
-/// The most texts whose fate is open that are remembered. A replica that answers questions but never a batch would else
-/// make the list grow without end; should one forgotten here run after all, the replica is taken for diverged.
-const MAX_ISSUED: usize = 1_000;

@@ -7,6 +7,10 @@ use crate::{
     write::{Reason, ReasonCode, Standing},
 };
 
+/// How often a write that is alone in its batch may end in an internal error of a replica that otherwise
+/// answers, before the write is taken to be the cause.
+const MAX_INTERNAL_ERRORS: u32 = 20;
+
 impl Task {
     /// Has the write that is alone in a text given up, if the user wants that.
     pub(super) fn give_up_if_asked(&mut self, writes: usize) -> bool {
@@ -60,7 +64,3 @@ impl Task {
         }
     }
 }
-
-/// How often a write that is alone in its batch may end in an internal error of a replica that otherwise
-/// answers, before the write is taken to be the cause.
-const MAX_INTERNAL_ERRORS: u32 = 20;

@@ -2,6 +2,12 @@
 
 use crate::sql::text::literal::Value;
 
+/// The table on the replica that holds large values until their statement has run.
+pub const VALUE_TABLE: &str = "tmp_afterquery_value";
+
+/// What a reference begins with.
+const REFERENCE: &str = "(SELECT v FROM tmp_afterquery_value WHERE id=";
+
 /// A value too large for a literal. It is sent ahead of its statement, which then names it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LargeValue {
@@ -51,12 +57,6 @@ impl LargeContent {
         self.len() == 0
     }
 }
-
-/// The table on the replica that holds large values until their statement has run.
-pub const VALUE_TABLE: &str = "tmp_afterquery_value";
-
-/// What a reference begins with.
-const REFERENCE: &str = "(SELECT v FROM tmp_afterquery_value WHERE id=";
 
 /// Appends the expression that stands for the value with this key.
 pub fn push_reference(sql: &mut String, id: u64) {

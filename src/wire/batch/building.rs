@@ -11,6 +11,11 @@ use crate::{
     write::Standing,
 };
 
+/// Where a row that fails would leave those before it in the table: a conflict clause FAIL of a constraint, or a trigger
+/// that says FAIL. With LIKE in lower case, as `PRAGMA case_sensitive_like` may be on.
+const NOTHING_FAILS_HALFWAY: &str = " AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE \
+     lower(sql) LIKE '%conflict%fail%' OR type='trigger' AND lower(sql) LIKE '%fail%')";
+
 impl BatchBuilder {
     /// The text, with a head that expects `standing` and counts everything up to `position` as done.
     pub fn build(mut self, origin: &str, standing: Standing, position: u64) -> Batch {
@@ -58,11 +63,6 @@ impl BatchBuilder {
         }
     }
 }
-
-/// Where a row that fails would leave those before it in the table: a conflict clause FAIL of a constraint, or a trigger
-/// that says FAIL. With LIKE in lower case, as `PRAGMA case_sensitive_like` may be on.
-const NOTHING_FAILS_HALFWAY: &str = " AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE \
-     lower(sql) LIKE '%conflict%fail%' OR type='trigger' AND lower(sql) LIKE '%fail%')";
 
 /// A number no other process will draw, below 2^53 because it comes back through JSON. From the system and not from a
 /// generator of our own: two copies of one process image would draw the same.

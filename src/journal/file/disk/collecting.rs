@@ -8,6 +8,9 @@ use crate::journal::file::{
     told::tell_gone,
 };
 
+/// How many pages are given back at once: 4 MiB, of which a caller that waits for the file meanwhile hardly notices.
+const PAGES: i64 = 1_000;
+
 impl Disk {
     /// Removes a group of writes that every replica is past. Whether there may be more.
     pub(in crate::journal) fn collect(&self, floor: u64) -> bool {
@@ -58,6 +61,3 @@ impl Disk {
         self.room.load(Ordering::Relaxed)
     }
 }
-
-/// How many pages are given back at once: 4 MiB, of which a caller that waits for the file meanwhile hardly notices.
-const PAGES: i64 = 1_000;

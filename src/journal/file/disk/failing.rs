@@ -12,6 +12,9 @@ use crate::{
     write::{Reason, ReasonCode},
 };
 
+/// How long a disk that failed is left alone before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 impl Disk {
     pub(super) fn is_resting(&self) -> bool {
         self.failure().retry_at.is_some_and(|at| Instant::now() < at)
@@ -89,6 +92,3 @@ impl Disk {
         Error::Journal { path: self.path.display().to_string(), problem: problem.to_string() }
     }
 }
-
-/// How long a disk that failed is left alone before it is tried again.
-const RETRY: Duration = Duration::from_secs(1);

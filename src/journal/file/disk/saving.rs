@@ -8,6 +8,9 @@ use crate::journal::{
     memory::{cursor::Cursor, queue::Queue},
 };
 
+/// How many bytes a replica lacks that does not keep up: half of what one request takes.
+const FULL: usize = 50_000;
+
 impl Disk {
     /// Puts the writes up to number `seq` into the file. One thread at a time does so, for all that have come by then;
     /// the others wait for it.
@@ -164,6 +167,3 @@ impl Disk {
         self.failure().gone.is_some()
     }
 }
-
-/// How many bytes a replica lacks that does not keep up: half of what one request takes.
-const FULL: usize = 50_000;

@@ -9,6 +9,15 @@ use crate::{
     write::{Body, Moment, Write},
 };
 
+/// The most writes kept in memory that are in the file too: enough that replicas which keep up never wait for the disk.
+const WINDOW_WRITES: usize = 20_000;
+
+/// The most bytes of them.
+const WINDOW_BYTES: usize = 32 << 20;
+
+/// How many writes are looked at in one go: who appends waits no longer than that takes.
+const PART: usize = 256;
+
 impl Queue {
     /// A part of what comes after number `position` and may be sent.
     pub fn read_after(&self, position: u64, replica: u8) -> Read {
@@ -121,15 +130,6 @@ impl Queue {
         self.sendable.fetch_max(self.last(), Ordering::AcqRel);
     }
 }
-
-/// The most writes kept in memory that are in the file too: enough that replicas which keep up never wait for the disk.
-const WINDOW_WRITES: usize = 20_000;
-
-/// The most bytes of them.
-const WINDOW_BYTES: usize = 32 << 20;
-
-/// How many writes are looked at in one go: who appends waits no longer than that takes.
-const PART: usize = 256;
 
 impl Inner {
     pub(super) fn open_in_file(&self, seq: u64) -> ReplicaSet {
