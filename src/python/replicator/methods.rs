@@ -1,14 +1,8 @@
 //! What Python calls of a replicator.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use pyo3::{
-    exceptions::PyTypeError,
     prelude::*,
     types::{PyString, PyTuple, PyType},
 };
@@ -19,8 +13,6 @@ use super::{
     transaction::Transaction,
 };
 use crate::{
-    config::{Config, OnNondeterministic, OnReject},
-    journal::Pending,
     python::{
         given::{
             given::{Given, text_of},
@@ -29,10 +21,7 @@ use crate::{
             zone::utc_offset_seconds,
         },
         process::{beside::beside, border::entry, bridge, live::Live},
-        settings::{
-            config::{Defaults, Token, replica_config, seconds, table_names},
-            journal::{DefaultLimits, journal_config, not_one_of},
-        },
+        settings::{config::Token, replicator::Arguments},
         views::{
             explanation::Explanation,
             integrations::{self, IntegrationStats},
@@ -41,7 +30,6 @@ use crate::{
         },
     },
     sql::{Before, frozen},
-    wire::Proxy,
 };
 
 /// How long the end of a `with` block waits for the replicas; the default of `close` says the same.
@@ -83,65 +71,30 @@ impl Replicator {
         log_values: bool,
     ) -> PyResult<Self> {
         entry("new", || {
-            if replicas.is_instance_of::<PyString>() {
-                return Err(PyTypeError::new_err(
-                    "replicas must be a list of URLs or Replica objects, not one string",
-                ));
-            }
-            let journal = journal_config(journal, durability, max_journal_bytes, origin)?;
-            let limits = DefaultLimits::of(journal.is_some());
-            let defaults = Defaults {
-                auth_token: auth_token.map(|Token(token)| token),
-                proxy: proxy.map(Proxy::new).transpose()?.unwrap_or_default(),
-                tables: tables.map(table_names).transpose()?,
-                max_lag: Pending {
-                    writes: max_lag_writes.unwrap_or(limits.max_lag.writes),
-                    bytes: max_lag_bytes.unwrap_or(limits.max_lag.bytes),
-                },
-            };
-            let replicas = replicas
-                .try_iter()?
-                .map(|entry| replica_config(&entry?, &defaults))
-                .collect::<PyResult<_>>()?;
-            let on_reject = match on_reject {
-                "dead_letter" => OnReject::DeadLetter,
-                "halt" => OnReject::Halt,
-                other => return Err(not_one_of("on_reject", other, "\"dead_letter\" or \"halt\"")),
-            };
-            let nondeterministic = match nondeterministic {
-                "warn" => OnNondeterministic::Warn,
-                "reject" => OnNondeterministic::Reject,
-                "rows" => OnNondeterministic::Rows,
-                other => {
-                    return Err(not_one_of("nondeterministic", other, "\"warn\", \"reject\" or \"rows\""));
-                }
-            };
-            let config = Config {
+            let arguments = Arguments {
                 replicas,
+                auth_token,
+                tables,
                 ddl,
                 on_reject,
                 nondeterministic,
-                max_pending: Pending { writes: max_pending_writes, bytes: max_pending_bytes },
                 journal,
-                max_dead_letters: max_dead_letters.unwrap_or(limits.max_dead_letters),
-                connect_timeout: seconds("connect_timeout", connect_timeout)?,
-                request_timeout: seconds("request_timeout", request_timeout)?,
-                retry_base: seconds("retry_base", retry_base)?,
-                retry_max: seconds("retry_max", retry_max)?,
+                durability,
+                max_journal_bytes,
+                max_pending_writes,
+                max_pending_bytes,
+                max_lag_writes,
+                max_lag_bytes,
+                max_dead_letters,
+                connect_timeout,
+                request_timeout,
+                retry_base,
+                retry_max,
+                origin,
+                proxy,
                 log_values,
             };
-            let replicator = Self {
-                config,
-                live: ArcSwapOption::empty(),
-                starting: AtomicU32::new(0),
-                lost: AtomicU64::new(0),
-                failed_at: ArcSwapOption::empty(),
-            };
-            // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
-            py.detach(|| {
-                replicator.config.check().and_then(|()| replicator.start(replicator.config.clone()))
-            })?;
-            Ok(replicator)
+            Self::begin(py, arguments.config()?)
         })
     }
 

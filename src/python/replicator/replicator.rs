@@ -36,6 +36,20 @@ pub struct Replicator {
 }
 
 impl Replicator {
+    /// One with checked settings, which runs.
+    pub(super) fn begin(py: Python<'_>, config: Config) -> PyResult<Self> {
+        let replicator = Self {
+            config,
+            live: ArcSwapOption::empty(),
+            starting: AtomicU32::new(0),
+            lost: AtomicU64::new(0),
+            failed_at: ArcSwapOption::empty(),
+        };
+        // Detached: building a TLS client reads certificates, and no thread of ours may wait for the GIL meanwhile.
+        py.detach(|| replicator.config.check().and_then(|()| replicator.start(replicator.config.clone())))?;
+        Ok(replicator)
+    }
+
     /// What runs in this process.
     pub fn live(&self) -> PyResult<Arc<Live>> {
         match self.live.load_full() {

@@ -2,3 +2,4 @@
 
 pub(super) mod config;
 pub(super) mod journal;
+pub(super) mod replicator;
