@@ -1,16 +1,18 @@
 # Every target does its own set-up: Rust, Python 3.10 or newer and make are all it needs.
-# PYTHON=python3.12  another interpreter for .venv      PROFILE=dev  a faster build of the core
+# PYTHON=python3.12  another interpreter for .venv      PROFILE=dev  another build of the core
 # ARGS="-k kill"     more arguments for pytest or the demo      QUICK=1  short rounds of `bench`
 
 VENV    := .venv
 BIN     := $(VENV)/bin
-PROFILE ?= release
+# What measures has a release build; all else need not wait for one.
+PROFILE ?= $(if $(filter bench soak,$(MAKECMDGOALS)),release,quick)
 ARGS    ?=
 
 RUST    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYFILES := $(shell find python -name '*.py*' -not -path '*/__pycache__/*') README.md
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 WHEELS  := $(TARGET)/wheels
+BUILD   := AFTERQUERY_PROFILE=$(PROFILE) $(BIN)/maturin
 TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
@@ -106,7 +108,7 @@ $(VENV)/.deps: pyproject.toml
 
 # Keyed by the profile, so that a `PROFILE=dev` build never passes for a release build.
 $(VENV)/.core: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST)
-	PIP_QUIET=1 $(BIN)/maturin develop --profile $(PROFILE) --extras peer,fastapi,demo
+	PIP_QUIET=1 $(BUILD) develop --profile $(PROFILE) --extras peer,fastapi,demo
 	@touch $@
 
 $(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
@@ -114,5 +116,5 @@ $(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
 	@touch $@
 
 $(WHEELS)/.built: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST) $(PYFILES)
-	$(BIN)/maturin build --interpreter $(BIN)/python --profile $(PROFILE) --out $(WHEELS)
+	$(BUILD) build --interpreter $(BIN)/python --profile $(PROFILE) --out $(WHEELS)
 	@touch $@
