@@ -7,7 +7,6 @@ wherever in our code it came: it is passed on, never counted as ours.
 from __future__ import annotations
 
 import functools
-import logging
 import signal
 import sys
 import threading
@@ -17,10 +16,12 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from afterquery._log import logger
+
 if TYPE_CHECKING:
     from afterquery._core import Replicator
 
-_log = logging.getLogger("afterquery")
+_log = logger()
 
 
 class Failures:

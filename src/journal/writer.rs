@@ -6,11 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle, Thread},
+    thread::{self, Thread},
     time::Duration,
 };
 
-use crate::shared::{LINGER, LINGER_LOOKS};
+use crate::{
+    fork::OwnThread,
+    shared::{LINGER, LINGER_LOOKS},
+};
 
 /// How soon the thread looks again while something could not be done.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,7 +35,7 @@ pub enum Work {
 #[derive(Debug)]
 pub struct Writer {
     bell: Bell,
-    thread: JoinHandle<()>,
+    thread: OwnThread,
 }
 
 /// What wakes it.
@@ -56,7 +59,7 @@ impl Writer {
     pub fn start(rest: Duration, work: impl Fn() -> Work + Send + 'static) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let seen = Arc::clone(&state);
-        let thread = thread::Builder::new().name("afterquery-journal".into()).spawn(move || {
+        let thread = OwnThread::start("afterquery-journal", move || {
             let mut idle = LINGER_LOOKS;
             while !seen.ended.load(Ordering::Acquire) {
                 let found = work();
@@ -88,7 +91,7 @@ impl Writer {
     pub fn end(self) {
         self.bell.state.ended.store(true, Ordering::Release);
         self.bell.nudge();
-        let _ = self.thread.join();
+        self.thread.join();
     }
 }
 

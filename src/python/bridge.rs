@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    thread::JoinHandle,
 };
 
 use pyo3::{intern, prelude::*};
@@ -20,9 +19,9 @@ use pyo3_async_runtimes::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::errors::AfterqueryError;
-use crate::fork;
 use crate::{
     error::Error,
+    fork::OwnThread,
     panics::{caught, caught_in},
     shared::{Event, EventSink, Level},
 };
@@ -35,7 +34,7 @@ const MAX_WAITING_LOGS: usize = 1_024;
 pub struct Bridge {
     handle: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<OwnThread>,
     /// Log records dropped.
     pub dropped: Arc<AtomicU64>,
 }
@@ -48,10 +47,9 @@ impl Bridge {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let (events, waiting) = mpsc::channel(MAX_WAITING_LOGS);
-        let thread = std::thread::Builder::new()
-            .name("afterquery-python".into())
-            .spawn(move || runtime.block_on(write_logs(waiting, stopped)))
-            .map_err(|error| Error::Start(error.to_string()))?;
+        let thread =
+            OwnThread::start("afterquery-python", move || runtime.block_on(write_logs(waiting, stopped)))
+                .map_err(|error| Error::Start(error.to_string()))?;
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
         let sink: EventSink = Box::new(move |event| {
@@ -68,9 +66,8 @@ impl Bridge {
     }
 }
 
-/// Threads of bridges that are no longer used, and may still be writing their last log records; each with the process
-/// it is in.
-static ENDING: Mutex<Vec<(u32, JoinHandle<()>)>> = Mutex::new(Vec::new());
+/// Threads of bridges that are no longer used, and may still be writing their last log records.
+static ENDING: Mutex<Vec<OwnThread>> = Mutex::new(Vec::new());
 
 impl Drop for Bridge {
     /// Has the thread end after it has written what is waiting. Does not wait: the GIL may be held here, and the
@@ -79,8 +76,8 @@ impl Drop for Bridge {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
             let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
-            ending.retain(|(_, thread)| !thread.is_finished());
-            ending.push((fork::generation(), thread));
+            ending.retain(|thread| !thread.is_finished());
+            ending.push(thread);
         }
     }
 }
@@ -88,12 +85,7 @@ impl Drop for Bridge {
 /// Waits for the threads of dropped bridges. The GIL must not be held.
 pub fn join_ending() {
     let ending = std::mem::take(&mut *ENDING.lock().unwrap_or_else(PoisonError::into_inner));
-    for (generation, thread) in ending {
-        // A thread from before a fork is not there to be waited for.
-        if generation == fork::generation() {
-            let _ = thread.join();
-        }
-    }
+    ending.into_iter().for_each(OwnThread::join);
 }
 
 async fn write_logs(mut events: mpsc::Receiver<Event>, mut stopped: oneshot::Receiver<()>) {

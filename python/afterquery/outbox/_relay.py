@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
 import os
 import socket
 import sqlite3
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from afterquery._core import quoted
 from afterquery._errors import ConfigurationError, JournalError
+from afterquery._log import logger
 from afterquery._order import file_key, order_for
 from afterquery.outbox import _wake
 from afterquery.outbox._lease import Watch, acquire, is_free, release, renew, seize
@@ -41,7 +41,7 @@ State: TypeAlias = Literal["stopped", "waiting", "working", "diverged", "failed"
 _BUSY_SECONDS = 5.0
 _LOCKED_SECONDS = 60.0
 """How long the database may be locked before the log says so."""
-_log = logging.getLogger("afterquery")
+_log = logger()
 
 
 class Relay:
