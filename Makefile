@@ -16,7 +16,7 @@ BUILD   := AFTERQUERY_PROFILE=$(PROFILE) $(BIN)/maturin
 TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos powerloss soak wheel docs workflows install clean
+.PHONY: help demo test test-all test-rust test-python lint format bench bench-guard bench-classify chaos powerloss soak wheel docs workflows install clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +24,20 @@ help: ## Show the targets
 demo: install ## A FastAPI app and three replicas, one of them killed on the way
 	$(BIN)/afterquery demo $(ARGS)
 
-test: test-rust test-python ## Everything that must pass, on the oldest and the newest Python here
+# A file of tests at a time on each core: what a module sets up is set up once.
+PYTEST := -n auto --dist loadfile -q
+
+test: test-rust install ## What each change must pass: minutes. The core, and all quick tests on one Python
+	$(BIN)/python -m pytest $(PYTEST) -m "not slow" $(ARGS)
+
+test-all: test-rust test-python ## All tests, on the oldest and the newest Python here: what CI runs
 
 test-rust: ## The core's tests; they need no Python
 	cargo test --locked
 	cargo test --locked $(TOOLS) --target-dir $(TARGET)/bench-tools
 
 test-python: install $(WHEELS)/.built ## pytest on each Python
-	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(ARGS)
+	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(PYTEST) $(ARGS)
 
 lint: install workflows ## Formatting, clippy, ruff, mypy, and the stubs against the built module
 	cargo fmt --check
