@@ -75,7 +75,7 @@ class Connection(sqlite3.Connection):
         """As `sqlite3.Connection.cursor`; a class of yours calls `super().execute(...)`."""
         if isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
             return super().cursor(followed(factory))
-        return super().cursor(lambda connection: follow(factory(connection)))
+        return super().cursor(lambda connection: follow(self, factory(connection)))
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.execute`."""
