@@ -74,6 +74,11 @@ class Failures:
         with self._lock:
             return dict(self._lost.get(replicator, ()))
 
+    def set_right(self, replicator: Replicator) -> None:
+        """The replicas of this replicator lack nothing."""
+        with self._lock:
+            self._lost.pop(replicator, None)
+
     def forget(self) -> None:
         """Begin anew, as tests do."""
         with self._lock:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from afterquery._errors import ConfigurationError
-from afterquery._order import CommitOrder, file_key, order_for
+from afterquery._order import CommitOrder, order_for, order_of
 from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
 from afterquery.sqlite3._authorizer import MEANINGS, watched
@@ -261,7 +261,7 @@ def _order(connection: sqlite3.Connection, database: Any) -> CommitOrder:
     """The order of commits: one for all connections to the same file, or to the same memory."""
     path = _path(connection)
     if path:
-        return order_for(file_key(os.fsdecode(path)))
+        return order_of(os.fsdecode(path))
     shared = isinstance(database, str) and database.startswith("file:") and "memory" in database
     return order_for(database) if shared else CommitOrder()
 
