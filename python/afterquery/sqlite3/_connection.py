@@ -23,6 +23,7 @@ from afterquery.sqlite3._modes import (
     isolation_level,
     isolation_level_setter,
     own_cursor,
+    real_total_changes,
     true_errors,
 )
 from afterquery.sqlite3._outbox import OutboxGathering
@@ -141,6 +142,11 @@ class Connection(sqlite3.Connection):
         """As `sqlite3.Connection.close`: an open transaction is rolled back."""
         super().close()
         self._follower.gathering.drop()
+
+    @property
+    def total_changes(self) -> int:
+        """As in `sqlite3`: what ours change for an outbox is not counted."""
+        return real_total_changes(self) - self._follower.gathering.uncounted
 
     @property
     def isolation_level(self) -> Any:

@@ -547,6 +547,9 @@ def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseExce
 
 def _numbers(connection: sqlite3.Connection) -> dict[str, int]:
     """What the statement would get from the functions of these names."""
-    names = ("last_insert_rowid", "changes", "total_changes")
-    row = own_cursor(connection).execute(f"SELECT {', '.join(f'{name}()' for name in names)}")
-    return dict(zip(names, row.fetchone(), strict=True))
+    found = own_cursor(connection).execute("SELECT last_insert_rowid(), changes()").fetchone()
+    return {
+        "last_insert_rowid": found[0],
+        "changes": found[1],
+        "total_changes": connection.total_changes,  # without ours
+    }

@@ -34,6 +34,8 @@ class Gathering:
         self._last: Ticket | None = None
         self._own_ticket: Ticket | None = None
         """Of a statement that was a transaction of its own, until it is submitted."""
+        self.uncounted = 0
+        """How many rows ours have changed on the connection."""
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         """The database is open."""
