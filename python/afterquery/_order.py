@@ -116,6 +116,11 @@ class CommitOrder:
         with _lock:
             _all.add(self)
 
+    @property
+    def identity(self) -> CommitOrder | tuple[Hashable, ...]:
+        """What stands for the database; that of a file for longer than anybody has it open."""
+        return self if self.file is None else (self.file[0],)
+
     def take(self) -> Ticket:
         """A ticket. Take it while you hold the database's write lock."""
         place = _Place()

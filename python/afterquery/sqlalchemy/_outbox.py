@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from afterquery._failures import interrupted
 from afterquery.outbox import _wake
@@ -28,6 +28,10 @@ class OutboxFollower(Follower):
     _sealed = False
     _installed = False
     _began_with_savepoint = False
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._guard = self._guard.of(self._order.identity)
 
     def commit(self, run: Callable[[], None]) -> None:
         """Commit through `run`, with the row; a row that cannot be written is an error of it."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from afterquery import Replication, Replicator, Transaction
+    from afterquery._failures import Losing
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control, Statement
 
@@ -166,10 +167,14 @@ class Gathering:
 
     def unseen(self, what: str) -> None:
         """Something may be committed that the replicas do not get."""
-        failures.report(what, self._replicator)
+        failures.report(what, self._losing)
 
     def _lose_caught(self, what: str) -> None:
-        failures.caught(what, self._replicator)
+        failures.caught(what, self._losing)
+
+    @property
+    def _losing(self) -> Losing:
+        return self._replicator
 
     def _open(self) -> Transaction:
         if self._transaction is None:

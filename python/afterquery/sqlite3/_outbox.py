@@ -6,7 +6,6 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from afterquery._failures import failures
 from afterquery.outbox import _wake
 from afterquery.outbox._gathered import Gathered
 from afterquery.outbox._table import DROPPED, MARK, install, seal, write
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from afterquery import Replicator, Transaction
+    from afterquery._failures import Losing
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
     from afterquery.sqlite3._statement import Statement as Found
@@ -77,14 +77,14 @@ class OutboxGathering(Gathering):
                 self._uncounted(connection, alone)
             self._sealed = True
         except sqlite3.Error:
-            failures.caught("the row of a committed statement could not be written to the outbox")
+            self._lose_caught("the row of a committed statement could not be written to the outbox")
         self.committed(None)
         self._written = []
 
     def committed(self, ticket: Ticket | None) -> None:
         del ticket
         if self._statements() and not self._sealed:
-            failures.report("a transaction was committed without its row in the outbox")
+            self.unseen("a transaction was committed without its row in the outbox")
         if self._sealed:
             _wake.committed(self.order)
         self._ended()
@@ -104,7 +104,7 @@ class OutboxGathering(Gathering):
     def _write(self, connection: sqlite3.Connection) -> None:
         row = encode(self._statements())
         if self._uncounted(connection, partial(seal, own_cursor(connection), row)):
-            failures.report(DROPPED)
+            self.unseen(DROPPED)
 
     def _uncounted(self, connection: sqlite3.Connection, run: Callable[[], T]) -> T:
         """Run what changes rows of ours."""
@@ -117,6 +117,10 @@ class OutboxGathering(Gathering):
             except BaseException:  # a signal handler's
                 self.uncounted = real_total_changes(connection) - before
                 raise
+
+    @property
+    def _losing(self) -> Losing:
+        return self.order.identity
 
     def _new(self) -> Transaction:
         return cast("Transaction", Gathered())
