@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from afterquery import _sharing
 from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN
 from support.program import Program
@@ -254,3 +255,24 @@ print(sum(replicator.stats().integrations.errors.values()))
     )
     assert site.program("first", code).succeed().lines == ["2"]
     assert len(site.marks()) == 2
+
+
+def test_a_descriptor_that_became_another_files_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a program has closed all that it does not know."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mark = _sharing._Mark((1, 2), "app.db")
+    assert not mark.is_shared
+    victim = tmp_path / "victim"
+    victim.write_text("the application's")
+    for look in (mark.look_again, lambda: mark.is_shared):
+        with victim.open("r+") as file:
+            os.dup2(file.fileno(), mark._file)
+        before, taken = victim.stat(), mark._file
+        look()
+        assert victim.read_text() == "the application's"
+        assert victim.stat().st_mtime_ns == before.st_mtime_ns
+        assert mark._file != taken
+        assert not mark.is_shared
+        os.close(taken)

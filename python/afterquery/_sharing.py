@@ -43,7 +43,12 @@ class _Mark:
     def __init__(self, database: Hashable, path: str) -> None:
         self.path = path
         self._name = "-".join(map(str, database if isinstance(database, tuple) else (database,)))
+        self._take()
+
+    def _take(self) -> None:
         self._file = _opened(self._name)
+        found = os.fstat(self._file)
+        self._identity = found.st_dev, found.st_ino
         self._first = self._look()
 
     def _look(self) -> int:
@@ -71,17 +76,27 @@ class _Mark:
     @property
     def is_shared(self) -> bool:
         """Whether another process has written meanwhile, or does."""
-        found = os.fstat(self._file)
-        if found.st_nlink == 0:  # somebody tidied up
-            self._file = _opened(self._name)
-            self._first = min(self._first, self._look())
-            found = os.fstat(self._file)
+        if not self._is_there():
+            before = self._first
+            self._take()
+            self._first = min(before, self._first)
         os.utime(self._file)  # what is used is not tidied up
-        return found.st_size != self._first
+        return os.fstat(self._file).st_size != self._first
+
+    def _is_there(self) -> bool:
+        """Whether it is still the file that was opened: somebody may have tidied up, or closed all
+        descriptors, and this one's number be another file's."""
+        try:
+            found = os.fstat(self._file)
+        except OSError:
+            return False
+        return found.st_nlink > 0 and (found.st_dev, found.st_ino) == self._identity
 
     def look_again(self) -> None:
         """Forget the processes that have ended."""
-        if self._alone():
+        if not self._is_there():
+            self._take()
+        elif self._alone():
             self._first = self._look()
 
 
@@ -93,27 +108,35 @@ def note(replicator: Replicator, database: Hashable, path: str) -> None:
             return
         with _lock:
             _marks_of.setdefault(replicator, {})[database] = mark
-        _tell(mark)
+            is_shared = mark.is_shared
+        if is_shared:
+            _tell(mark.path)
     except Exception:
         failures.caught(_UNKNOWN)
 
 
 def unordered(replicator: Replicator) -> str | None:
     """Why the order on the replicas may not be that of the commits; None if nothing says so."""
-    with _lock:
-        marks = list(_marks_of.get(replicator, {}).values())
-    shared = [mark for mark in marks if mark.is_shared]
-    for mark in shared:
-        _tell(mark)
-    return _reason(shared[0].path) if shared else None
+    try:
+        with _lock:
+            marks = _marks_of.get(replicator, {}).values()
+            shared = [mark.path for mark in marks if mark.is_shared]
+    except Exception:
+        failures.caught(_UNKNOWN)
+        return None
+    for path in shared:
+        _tell(path)
+    return _reason(shared[0]) if shared else None
 
 
 def look_again(replicator: Replicator) -> None:
-    """Forget the processes that have ended: the replicas are as the primary is."""
-    with _lock:
-        marks = list(_marks_of.get(replicator, {}).values())
-    for mark in marks:
-        mark.look_again()
+    """Forget the processes that have ended: the replicas are as the primary is. Raises nothing."""
+    try:
+        with _lock:
+            for mark in _marks_of.get(replicator, {}).values():
+                mark.look_again()
+    except Exception:
+        failures.caught(_UNKNOWN)
 
 
 def _reason(path: str) -> str:
@@ -123,10 +146,10 @@ def _reason(path: str) -> str:
     )
 
 
-def _tell(mark: _Mark) -> None:
-    if mark.is_shared and mark.path not in _told:
-        _told.add(mark.path)
-        _log.error("%s", _reason(mark.path))
+def _tell(path: str) -> None:
+    if path not in _told:
+        _told.add(path)
+        _log.error("%s", _reason(path))
 
 
 def _mark(database: Hashable, path: str) -> _Mark | None:
