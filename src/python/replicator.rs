@@ -531,12 +531,16 @@ impl Replicator {
     fn aflush<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aflush", || {
             let (py, live, deadline) = (slf.py(), slf.get().live()?, deadline(timeout)?);
-            // Now: no thread that delivers takes the GIL.
-            let clean = IntegrationStats::of(slf)?.is_clean();
+            // It runs on the one thread that takes the GIL.
+            let replicator = slf.clone().unbind();
+            let integrations = move || Python::attach(|py| IntegrationStats::of(replicator.bind(py)));
             bridge::awaitable(py, &live.handle.clone(), async move {
-                live.engine.shared().nudge();
-                let Ok(open) = live.engine.open_writes() else { return Ok(false) };
                 let all = async {
+                    while integrations().is_ok_and(|found| found.are_held()) {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                    live.engine.shared().nudge();
+                    let Ok(open) = live.engine.open_writes() else { return false };
                     if !outcome::all_settled(open).await {
                         return false;
                     }
@@ -553,7 +557,7 @@ impl Replicator {
                     Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
                     None => all.await,
                 };
-                Ok(settled && clean)
+                Ok(settled && integrations()?.is_clean())
             })
         })
     }

@@ -124,6 +124,8 @@ def test_a_cursor_that_cannot_be_followed_is_told(
     cursor = db.cursor(lambda connection: Slotted(connection))
     cursor.execute("SELECT 1")
     assert "__slots__" in caplog.text
+    assert sum(world.replicator.stats().integrations.missed.values()) == 1
+    assert world.replicator.flush(0) is False
     failures.forget()
 
 
