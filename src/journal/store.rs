@@ -312,6 +312,10 @@ impl Store {
             let state = State { finished: true, ..State::default() };
             return Ok(Cursor { position: self.last()?, state });
         };
+        self.cursor_of_bit(bit)
+    }
+
+    fn cursor_of_bit(&self, bit: u8) -> Result<Cursor> {
         let sql = "SELECT position, state, sum FROM replicas WHERE bit = ?1";
         let (position, state, sum): (i64, String, u32) = self
             .connection

@@ -4,7 +4,12 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Found, NOTHING_MORE, Result, Store, state_of, sum_of};
 use crate::{
-    journal::{cursor::Cursor, queue::Pending},
+    journal::{
+        cursor::{Cursor, Stopped},
+        queue::Pending,
+    },
+    reason::{Reason, ReasonCode},
+    replica::Activity,
     sql::MAX_REPLICAS,
 };
 
@@ -68,11 +73,15 @@ impl Store {
             if is_own && (given_up || pending.writes == 0) {
                 self.dismiss(bit)?;
             } else {
+                if is_own {
+                    self.goes(bit)?;
+                }
                 kept.push((bit, told.len()));
             }
             told.push(Gone { name, pending, given_up });
         }
         if is_own {
+            known.iter().try_for_each(|(bit, name)| self.comes_back(*bit, name))?;
             let mut taken: u64 = known.iter().map(|(bit, _)| 1 << bit).sum();
             let new: Vec<_> =
                 names.iter().filter(|name| known.iter().all(|(_, known)| known != *name)).collect();
@@ -125,12 +134,43 @@ impl Store {
         let lag = self.lag_of_bit(bit)?.writes;
         // One that lacks something is not to be known again.
         let keep = "INSERT OR REPLACE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1 AND ?3";
+        self.connection
+            .execute("DELETE FROM gone WHERE name = (SELECT name FROM replicas WHERE bit = ?1)", [bit])?;
         self.connection.execute(keep, params![bit, last, lag == 0])?;
         self.connection.execute("DELETE FROM replicas WHERE bit = ?1", [bit])?;
         let sql =
             "DELETE FROM gone WHERE rowid <= (SELECT rowid FROM gone ORDER BY rowid DESC LIMIT 1 OFFSET ?1)";
         self.connection.execute(sql, [MAX_GONE])?;
         Ok(())
+    }
+
+    /// Notes after which write a replica is away that keeps its bit, since something is pending for it.
+    fn goes(&self, bit: u8) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1";
+        self.connection.execute(sql, params![bit, self.last()? as i64])?;
+        Ok(())
+    }
+
+    /// One that kept its bit goes on, unless there were writes meanwhile: those are not for it, and it would lack them
+    /// without a word.
+    fn comes_back(&self, bit: u8, name: &str) -> Result<()> {
+        let sql = "SELECT last FROM gone WHERE name = ?1";
+        let left = self.connection.query_row(sql, [name], |row| row.get::<_, i64>(0)).optional()?;
+        let Some(left) = left else { return Ok(()) };
+        self.connection.execute("DELETE FROM gone WHERE name = ?1", [name])?;
+        let last = self.last()? as i64;
+        if left == last {
+            return Ok(());
+        }
+        let mut cursor = self.cursor_of_bit(bit)?;
+        let message = format!(
+            "the replica was not among the settings when writes {} to {last} were handed over, and lacks them; sync it \
+             anew, then resume it",
+            left + 1
+        );
+        let reason = Reason::new(ReasonCode::Diverged, message);
+        cursor.state.stopped = cursor.state.stopped.or_else(|| Stopped::new(Activity::Diverged, &reason));
+        self.save_bit(bit, cursor.position, &state_of(&cursor))
     }
 
     /// Gives a replica a bit. It gets what is written from now on.
