@@ -111,6 +111,32 @@ def test_one_that_left_with_something_pending_does_not_lack_the_rest_without_a_w
     assert site.written(0) == site.written(1) == list(range(6))
 
 
+def test_one_that_never_got_anything_does_not_lack_the_rest_without_a_word(site: Site) -> None:
+    """No watermark could tell it."""
+    one, two = site.replicas
+    _write(site, one, two, rows=range(0))
+    _write(site, one, rows=range(2))
+    with _open(site, one, two) as replicator:
+        until(lambda: of(replicator, two.name).state == "diverged", "it is reported")
+        replicator.close(0.1)
+
+
+def test_what_was_rejected_before_a_copy_is_no_letter_of_the_one_that_comes_back(
+    site: Site,
+) -> None:
+    """Replayed, it would be there twice."""
+    one, two = site.replicas
+    site.peers[1].client().run("ALTER TABLE log RENAME TO away")
+    _write(site, one, two, rows=range(1))
+    site.peers[1].client().run("ALTER TABLE away RENAME TO log")
+    _write(site, one, rows=range(1, 2))
+    _rebuild(site, 1, [0, 1])
+    with _open(site, one, two) as replicator:
+        fulfilled(write(replicator, "a", 2))
+        assert replicator.dead_letters() == []
+    assert site.written(1) == [0, 1, 2]
+
+
 def test_what_is_pending_for_one_that_is_gone_is_bounded(site: Site) -> None:
     one, two = site.replicas
     site.down(1)

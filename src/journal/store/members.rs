@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{Found, NOTHING_MORE, Result, Store, state_of, sum_of};
 use crate::{
     journal::{
-        cursor::{Cursor, Stopped},
+        cursor::{Cursor, State, Stopped},
         queue::Pending,
     },
     reason::{Reason, ReasonCode},
@@ -163,30 +163,39 @@ impl Store {
             return Ok(());
         }
         let mut cursor = self.cursor_of_bit(bit)?;
-        let message = format!(
-            "the replica was not among the settings when writes {} to {last} were handed over, and lacks them; sync it \
-             anew, then resume it",
-            left + 1
-        );
-        let reason = Reason::new(ReasonCode::Diverged, message);
-        cursor.state.stopped = cursor.state.stopped.or_else(|| Stopped::new(Activity::Diverged, &reason));
+        cursor.state.stopped = cursor.state.stopped.or_else(|| lacks(left + 1, last));
         self.save_bit(bit, cursor.position, &state_of(&cursor))
     }
 
-    /// Gives a replica a bit. It gets what is written from now on.
+    /// Gives a replica a bit. It gets what is written from now on. One that comes back after others have got something is
+    /// right only if it was synced from a copy of the primary: its watermark says so, where it ever had one, and what it had
+    /// rejected before is in the copy.
     fn admit(&self, bit: u8, name: &str) -> Result<()> {
-        let last = self.last()?;
+        let last = self.last()? as i64;
+        let sql = "SELECT last, state FROM gone WHERE name = ?1";
+        let gone = self.connection.query_row(sql, [name], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        });
+        let gone = gone.optional()?;
         let sql = "INSERT INTO replicas SELECT ?1, name, position, state, sum FROM gone WHERE name = ?2 AND last = ?3";
-        let known = self.connection.execute(sql, params![bit, name, last as i64])?;
+        let known = self.connection.execute(sql, params![bit, name, last])?;
         self.connection.execute("DELETE FROM gone WHERE name = ?1", [name])?;
-        if known == 0 {
-            let (position, state) = (last as i64, state_of(&Cursor::default()));
-            // In one step with its sum: a row without one is damaged.
-            self.connection.execute(
-                "INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![bit, name, position, state, sum_of(&[position], &state)],
-            )?;
+        if known > 0 {
+            return Ok(());
         }
+        self.delete_letters_of(name)?;
+        let mut state = State::default();
+        if let Some((left, before)) = gone
+            && serde_json::from_str::<State>(&before).is_ok_and(|before| before.standing.is_none())
+        {
+            state.stopped = lacks(left + 1, last);
+        }
+        let state = state_of(&Cursor { position: last as u64, state });
+        // In one step with its sum: a row without one is damaged.
+        self.connection.execute(
+            "INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![bit, name, last, state, sum_of(&[last], &state)],
+        )?;
         Ok(())
     }
 
@@ -217,4 +226,13 @@ impl Store {
         }
         Ok(before == Some(true))
     }
+}
+
+/// Why a replica gets nothing more that was away from write `first` on.
+fn lacks(first: i64, last: i64) -> Option<Stopped> {
+    let message = format!(
+        "the replica was not among the settings when writes {first} to {last} were handed over, and lacks them; sync it anew, \
+         then resume it"
+    );
+    Stopped::new(Activity::Diverged, &Reason::new(ReasonCode::Diverged, message))
 }
