@@ -20,8 +20,6 @@ from support.process import ReplicaProcess
 BEHIND = 10
 """What is pending for a replica before it leaves."""
 
-MARKS = "SELECT origin, seq, chain FROM tmp_afterquery_watermark ORDER BY id"
-
 BEYOND = (
     faults.Beyond(seq=1),
     faults.Beyond(seq=1_000),
@@ -111,6 +109,16 @@ def _mend(world: World, replica: ReplicaProcess) -> None:
         page.Operator(world, replica).follow()
 
 
+def _confirm(world: World, replica: ReplicaProcess) -> None:
+    """Until it has confirmed a text that was sent from now on. What it did not confirm, it may
+    lose: it would be sent again."""
+    last = world.state(replica)["requests"]
+    # The one that is under way is over, then.
+    until(lambda: world.state(replica)["requests"] > last + 1, "it gets more")
+    before = world.state(replica)["fulfilled"]
+    until(lambda: world.state(replica)["fulfilled"] > before, "it confirms")
+
+
 def go_back(world: World) -> None:
     """A replica's file is replaced by an older one, as from a backup; then it is synced anew."""
     replica = world.chance.choice(world.replicas)
@@ -119,8 +127,7 @@ def go_back(world: World) -> None:
     old = replica.folder / "old.db"
     with closing(sqlite3.connect(replica.db)) as live, closing(sqlite3.connect(old)) as backup:
         live.backup(backup)
-    before = replica.client().rows(MARKS)
-    until(lambda: replica.client().rows(MARKS) != before, "it gets more")
+    _confirm(world, replica)
     world.kill_replica(replica)
     for end in ("-wal", "-shm"):
         replica.db.with_name(replica.db.name + end).unlink(missing_ok=True)

@@ -64,7 +64,8 @@ class Commands(threading.Thread):
         """How a replica is."""
         stats = self._replicator.stats()
         (found,) = [replica for replica in stats.replicas if replica.name == name]
-        return {"state": found.state, "reason": found.reason, "pending": found.pending}
+        names = ("state", "reason", "pending", "requests", "fulfilled")
+        return {name: getattr(found, name) for name in names}
 
     def code(self, text: str) -> None:
         """What the documentation says that is to be done in every process that writes."""

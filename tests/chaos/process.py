@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.app import Settings
-from chaos.drain import DRAIN_SECONDS, Drained
+from chaos.drain import DRAIN_SECONDS, MOST_SECONDS, Drained
 
 TESTS = Path(__file__).resolve().parents[1]
 ANSWER_SECONDS = 90.0
@@ -90,7 +90,7 @@ def drain(settings: Settings, log: Path, environment: Mapping[str, str]) -> Drai
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
-            timeout=3 * DRAIN_SECONDS,
+            timeout=MOST_SECONDS,
             check=False,
         )
     assert done.returncode == 0, f"the clean process failed:\n{tail(log)}"
