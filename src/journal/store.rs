@@ -139,7 +139,15 @@ impl Store {
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin: id.into(), named, bits: Vec::new(), same: true, patience: STARTING })
+        Ok(Self {
+            connection,
+            room,
+            origin: id.into(),
+            named,
+            bits: Vec::new(),
+            same: true,
+            patience: STARTING,
+        })
     }
 
     /// Opens a file that was found. Nothing is written before it is known to be ours.

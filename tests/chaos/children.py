@@ -1,7 +1,7 @@
 """Children of the application that write, and end without `atexit`.
 
-What docs/reliability.md promises: those of `multiprocessing` and of executors lose nothing, and what
-ends without a word loses at most what `durability` says, since others deliver what its journal has.
+What docs/reliability.md promises: those of `multiprocessing` and of executors lose nothing, and
+what ends without a word loses at most what `durability` says: others deliver what its journal has.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def start(
     """Start a child; what comes back waits for its end and gives its exit status."""
     global inherited
     inherited = replicator
-    method = "forkserver" if kind == "forkserver" else "fork"
-    context = multiprocessing.get_context(method)
+    context = multiprocessing.get_context("fork")
     arguments = (settings.encode(), number, kind)
     if kind == "executor":
         executor = ProcessPoolExecutor(1, mp_context=context)
@@ -55,7 +54,10 @@ def start(
             return 0
 
         return terminated
-    process = context.Process(target=work, args=arguments)
+    if kind == "forkserver":
+        process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments)
+    else:
+        process = context.Process(target=work, args=arguments)  # type: ignore[assignment]
     process.start()
 
     def joined() -> int | None:

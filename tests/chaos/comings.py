@@ -1,7 +1,7 @@
 """Actions after which a replica lacks something for a reason: it left, went back, or lied.
 
-What comes of it is that it goes on where it was, or that it is said to be diverged; then it is synced
-anew as the documentation says.
+What comes of it is that it goes on where it was, or that it is said to be diverged; then it is
+synced anew as the documentation says.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def go_back(world: World) -> None:
 
 
 def lie_beyond(world: World) -> None:
-    """Replicas claim what they were not sent. Either it is seen through, or they count as diverged."""
+    """Replicas claim what they were not sent. It is seen through, or they count as diverged."""
     for proxy in world.proxies:
         seed, share = world.chance.randrange(1 << 30), world.chance.choice([0.1, 0.5, 1.0])
         proxy.plan = faults.mixture(seed, BEYOND, share)

@@ -38,8 +38,8 @@ class Drained:
 
 
 def wait(replicator: Replicator) -> bool:
-    """Until every replica has everything or stopped for a reason. How long that takes depends on the
-    machine; but something has to be settled within each `DRAIN_SECONDS`."""
+    """Until every replica has everything or stopped for a reason. How long that takes depends on
+    the machine; but something has to be settled within each `DRAIN_SECONDS`."""
     pause = threading.Event()
     least, deadline = sys.maxsize, 0.0
     while not all(map(_is_settled, replicas := replicator.stats().replicas)):

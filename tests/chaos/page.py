@@ -1,7 +1,7 @@
 """Has a replica synced anew by the documentation: its steps, in its order, with its code.
 
-The steps are read from the page each time. A step that nobody here knows, or one that undoes another,
-fails.
+The steps are read from the page each time. A step that nobody here knows, or one that undoes
+another, fails.
 """
 
 from __future__ import annotations
@@ -51,10 +51,14 @@ def code(step: str) -> str:
     document, anchor = link.groups()
     text = (ROOT / "docs" / document).read_text()
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    (title,) = [one for one in titles if re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") == anchor]
+    (title,) = [title for title in titles if _anchor(title) == anchor]
     found = re.search(r"^```python\n(.*?)^```$", section(document, title), re.MULTILINE | re.DOTALL)
     assert found, f"no code: {title}"
     return found[1]
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 class Operator:
@@ -127,7 +131,10 @@ class Operator:
         """The primary as it is now."""
         path = self.world.folder / f"{name}-{self.world.done['synced']}-{self.replica.name}.db"
         path.unlink(missing_ok=True)
-        with closing(sqlite3.connect(self.primary)) as primary, closing(sqlite3.connect(path)) as to:
+        with (
+            closing(sqlite3.connect(self.primary)) as primary,
+            closing(sqlite3.connect(path)) as to,
+        ):
             primary.backup(to)
         return path
 

@@ -131,14 +131,7 @@ class Proxy:
             case faults.Drip():
                 await self._drip(fault, request, writer)
                 return False
-            case faults.Beyond():
-                answer = await self._forward(request)
-                if answer is None:
-                    return False
-                writer.write(_moved(answer, fault).encode(connection="keep-alive"))
-                await writer.drain()
-                return True
-            case faults.Answer():
+            case faults.Answer() | faults.Beyond():
                 return await self._answer(fault, request, writer)
             case faults.Hang(forward):
                 if forward:
@@ -161,11 +154,20 @@ class Proxy:
         return True
 
     async def _answer(
-        self, fault: faults.Answer, request: wire.Message, writer: asyncio.StreamWriter
+        self,
+        fault: faults.Answer | faults.Beyond,
+        request: wire.Message,
+        writer: asyncio.StreamWriter,
     ) -> bool:
-        if fault.forward:
-            await self._forward(request)
-        writer.write(_own(fault))
+        if isinstance(fault, faults.Beyond):
+            answer = await self._forward(request)
+            if answer is None:
+                return False
+            writer.write(_moved(answer, fault).encode(connection="keep-alive"))
+        else:
+            if fault.forward:
+                await self._forward(request)
+            writer.write(_own(fault))
         await writer.drain()
         return True
 

@@ -146,7 +146,8 @@ impl Store {
 
     /// Notes after which write a replica is away that keeps its bit, since something is pending for it.
     fn goes(&self, bit: u8) -> Result<()> {
-        let sql = "INSERT OR IGNORE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1";
+        let sql =
+            "INSERT OR IGNORE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1";
         self.connection.execute(sql, params![bit, self.last()? as i64])?;
         Ok(())
     }
@@ -173,9 +174,9 @@ impl Store {
     fn admit(&self, bit: u8, name: &str) -> Result<()> {
         let last = self.last()? as i64;
         let sql = "SELECT last, state FROM gone WHERE name = ?1";
-        let gone = self.connection.query_row(sql, [name], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-        });
+        let gone = self
+            .connection
+            .query_row(sql, [name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)));
         let gone = gone.optional()?;
         let sql = "INSERT INTO replicas SELECT ?1, name, position, state, sum FROM gone WHERE name = ?2 AND last = ?3";
         let known = self.connection.execute(sql, params![bit, name, last])?;
