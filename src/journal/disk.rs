@@ -37,6 +37,10 @@ use crate::{
 /// How long a disk that failed is left alone before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long a step waits for a lock: a user who looks into the file with another tool may hold one for a moment, and a caller
+/// may wait for the step. While the file cannot be written anyway, nothing waits.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// How many pages are given back at once: 4 MiB, of which a caller that waits for the file meanwhile hardly notices.
 const PAGES: i64 = 1_000;
 
@@ -523,7 +527,9 @@ impl Access<'_> {
 
     /// Runs something on the file, unless the journal is done with. Where there is no room, it makes some and tries again.
     fn with<T>(&mut self, mut run: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let patience = if self.disk.failure().problem.is_some() { Duration::ZERO } else { MOMENT };
         let store = self.open()?;
+        store.wait_for_locks(patience);
         match run(store) {
             Err(error) if error.is_full() && store.make_room() => run(store),
             result => result,

@@ -38,6 +38,9 @@ const APPLICATION_ID: i32 = 0x6166_7471;
 /// The position of a replica that gets nothing of this journal any more.
 pub const NOTHING_MORE: u64 = i64::MAX as u64;
 
+/// How long the opening of a file waits for a lock that another tool holds on it.
+const STARTING: Duration = Duration::from_secs(5);
+
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -94,6 +97,8 @@ pub struct Store {
     bits: Vec<Option<u8>>,
     /// Whether the bits are the indices, so that sets need no translation.
     same: bool,
+    /// How long a step waits for another tool's lock.
+    patience: Duration,
 }
 
 /// Who numbers the writes of a new file.
@@ -134,7 +139,15 @@ impl Store {
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin: id.into(), named, bits: Vec::new(), same: true })
+        Ok(Self {
+            connection,
+            room,
+            origin: id.into(),
+            named,
+            bits: Vec::new(),
+            same: true,
+            patience: STARTING,
+        })
     }
 
     /// Opens a file that was found. Nothing is written before it is known to be ours.
@@ -147,12 +160,19 @@ impl Store {
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true })
+        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true, patience: STARTING })
     }
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
     pub fn peek(path: &Path) -> Result<String> {
         peeked(path, "SELECT id FROM origin")
+    }
+
+    /// From now on steps wait so long for another tool's lock.
+    pub fn wait_for_locks(&mut self, longest: Duration) {
+        if self.patience != longest && self.connection.busy_timeout(longest).is_ok() {
+            self.patience = longest;
+        }
     }
 
     /// Whose writes it holds.
@@ -312,6 +332,10 @@ impl Store {
             let state = State { finished: true, ..State::default() };
             return Ok(Cursor { position: self.last()?, state });
         };
+        self.cursor_of_bit(bit)
+    }
+
+    fn cursor_of_bit(&self, bit: u8) -> Result<Cursor> {
         let sql = "SELECT position, state, sum FROM replicas WHERE bit = ?1";
         let (position, state, sum): (i64, String, u32) = self
             .connection
@@ -657,8 +681,7 @@ fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Resu
 fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
     private::narrow(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    // A user who looks into the file with another tool may hold a lock for a moment.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(STARTING)?;
     let sync = if durability == Durability::Disk { "FULL" } else { "NORMAL" };
     connection.execute_batch(&format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; \

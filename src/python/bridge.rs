@@ -2,6 +2,7 @@
 //! The threads that deliver never do either, so a program that holds the GIL for long cannot stall them.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     sync::{
@@ -179,17 +180,32 @@ impl Runtime for BridgeRuntime {
     type JoinHandle = Task;
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> Task {
-        Task(tokio::spawn(future))
+        Task(tokio::spawn(AWAITED.scope(RefCell::default(), future)))
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Task {
+        let awaited = AWAITED.try_with(RefCell::take).ok().flatten();
         // What is called blocking here takes the GIL: that is what this thread is for.
-        Task(tokio::spawn(async move { work() }))
+        Task(tokio::spawn(async move {
+            Python::attach(|py| {
+                // Nobody awaits on a loop that is closed, and it takes no answer: each would print a traceback.
+                if !awaited.is_some_and(|locals| is_closed(&locals.event_loop(py))) {
+                    work();
+                }
+            });
+        }))
     }
+}
+
+fn is_closed(event_loop: &Bound<'_, PyAny>) -> bool {
+    let closed = event_loop.call_method0(intern!(event_loop.py(), "is_closed"));
+    closed.and_then(|closed| closed.extract()).unwrap_or(false)
 }
 
 tokio::task_local! {
     static LOCALS: TaskLocals;
+    /// The loop on which somebody awaits what the task is for.
+    static AWAITED: RefCell<Option<TaskLocals>>;
 }
 
 impl ContextExt for BridgeRuntime {
@@ -197,6 +213,7 @@ impl ContextExt for BridgeRuntime {
     where
         F: Future<Output = R> + Send + 'static,
     {
+        let _ = AWAITED.try_with(|awaited| awaited.replace(Some(locals.clone())));
         Box::pin(LOCALS.scope(locals, future))
     }
 

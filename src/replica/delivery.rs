@@ -248,7 +248,7 @@ impl Task {
                     self.delivery.doubt.get_or_insert(Doubt::Lost(late));
                     self.compare(row);
                 }
-                ([row], None) if row.is_sound() => self.stop(Activity::Diverged, foreign_row()),
+                ([row], None) if row.is_sound() => self.stop_at_foreign(row),
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => self.pause(after, reason).await,
@@ -406,6 +406,7 @@ impl Task {
         let last = writes.last().map_or(self.delivery.position, |write| write.seq);
         self.delivery.sends.push(last);
         self.delivery.issued.push(Issued { chain, last });
+        self.status().sends(chain);
         let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
         self.delivery.issued.drain(..excess);
         let excess = self.delivery.sends.len().saturating_sub(MAX_ISSUED);
@@ -485,7 +486,7 @@ impl Task {
                 return self.nothing_ran(doubt);
             }
             Proof::Ran(at) => at,
-            Proof::Foreign => return self.stop(Activity::Diverged, foreign_row()),
+            Proof::Foreign => return self.stop_at_foreign(row),
             Proof::Impossible => return self.stop(Activity::Diverged, impossible_row()),
         };
         // An older text that ran late says nothing about what the newest one was answered.
@@ -504,6 +505,15 @@ impl Task {
             Doubt::Failed(reason) => self.settle_failed(reason),
             Doubt::Lost(reason) => self.suspect(left, reason),
         }
+    }
+
+    /// Someone else moved the row: perhaps a text of ours for another replica.
+    fn stop_at_foreign(&mut self, row: &Row) {
+        let shared = Arc::clone(&self.shared);
+        let others = shared.status.iter().enumerate().filter(|(at, _)| *at != usize::from(self.replica));
+        let same = others.into_iter().find(|(_, other)| other.has_sent(row.chain));
+        let reason = same.map_or_else(foreign_row, |(at, _)| same_row(shared.name(at as u8)));
+        self.stop(Activity::Diverged, reason);
     }
 
     /// Shortens the pause to the next try, as far as this one got somewhere: something was settled, or a smaller text comes
@@ -596,6 +606,17 @@ fn foreign_row() -> Reason {
         ReasonCode::Diverged,
         "the replica's watermark was moved by someone else: another process writes as this origin, or the replica was \
          restored from a backup, or not among the settings for a while, or is among them twice; sync it anew, then resume it",
+    )
+}
+
+fn same_row(other: &str) -> Reason {
+    Reason::new(
+        ReasonCode::Diverged,
+        format!(
+            "the replica's watermark was moved by someone else: by what was sent to replica {other}; the two are one database \
+             at two addresses, which gets each write once: take one of them out of the settings. Or they were swapped: sync \
+             both anew, then resume them"
+        ),
     )
 }
 
