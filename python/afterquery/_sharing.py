@@ -14,7 +14,7 @@ nor anything beside it is ever opened: that would drop SQLite's own locks.
 from __future__ import annotations
 
 import fcntl
-import logging
+import hashlib
 import os
 import stat
 import threading
@@ -26,6 +26,7 @@ from weakref import WeakKeyDictionary
 
 from afterquery._core import quoted
 from afterquery._failures import failures
+from afterquery._log import logger
 
 if TYPE_CHECKING:
     from afterquery._core import Replicator
@@ -42,7 +43,9 @@ class _Mark:
 
     def __init__(self, database: Hashable, path: str) -> None:
         self.path = path
-        self._name = "-".join(map(str, database if isinstance(database, tuple) else (database,)))
+        # With the path: the number of a file that was removed is given to another one.
+        key = repr((database, os.path.realpath(path)))
+        self._name = hashlib.sha256(os.fsencode(key)).hexdigest()
         self._take()
 
     def _take(self) -> None:
@@ -179,7 +182,7 @@ def _opened(name: str) -> int:
     return os.open(_directory() / name, flags, 0o600)
 
 
-_log = logging.getLogger("afterquery")
+_log = logger()
 _lock = threading.RLock()
 _told: set[str] = set()
 _marks: dict[Hashable, _Mark] = {}
