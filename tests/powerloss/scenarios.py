@@ -103,7 +103,7 @@ class Scenario:
                     result.wrong["states"] += 1
                     found_at = f"{place}, after call {one.point}, {one.lost} without power"
                     result.examples.append(f"{found_at}: {'; '.join(found.examples[:3])}")
-                    if self.weak:
+                    if self.weak and "lost" in found.wrong:
                         break
         return result
 
