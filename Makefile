@@ -1,20 +1,22 @@
 # Every target does its own set-up: Rust, Python 3.10 or newer and make are all it needs.
-# PYTHON=python3.12  another interpreter for .venv      PROFILE=dev  a faster build of the core
+# PYTHON=python3.12  another interpreter for .venv      PROFILE=dev  another build of the core
 # ARGS="-k kill"     more arguments for pytest or the demo      QUICK=1  short rounds of `bench`
 
 VENV    := .venv
 BIN     := $(VENV)/bin
-PROFILE ?= release
+# What measures has a release build; all else need not wait for one.
+PROFILE ?= $(if $(filter bench soak,$(MAKECMDGOALS)),release,quick)
 ARGS    ?=
 
 RUST    := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYFILES := $(shell find python -name '*.py*' -not -path '*/__pycache__/*') README.md
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 WHEELS  := $(TARGET)/wheels
+BUILD   := AFTERQUERY_PROFILE=$(PROFILE) $(BIN)/maturin
 TOOLS   := --manifest-path bench/sink/Cargo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python lint format bench bench-guard bench-classify chaos powerloss soak wheel docs workflows install clean
+.PHONY: help demo test test-all test-rust test-python lint format bench bench-guard bench-classify chaos powerloss soak wheel docs workflows install clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,14 +24,20 @@ help: ## Show the targets
 demo: install ## A FastAPI app and three replicas, one of them killed on the way
 	$(BIN)/afterquery demo $(ARGS)
 
-test: test-rust test-python ## Everything that must pass, on the oldest and the newest Python here
+# A file of tests at a time on each core: what a module sets up is set up once.
+PYTEST := -n auto --dist loadfile -q
+
+test: test-rust install ## What each change must pass: minutes. The core, and all quick tests on one Python
+	$(BIN)/python -m pytest $(PYTEST) -m "not slow" $(ARGS)
+
+test-all: test-rust test-python ## All tests, on the oldest and the newest Python here: what CI runs
 
 test-rust: ## The core's tests; they need no Python
 	cargo test --locked
 	cargo test --locked $(TOOLS) --target-dir $(TARGET)/bench-tools
 
 test-python: install $(WHEELS)/.built ## pytest on each Python
-	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(ARGS)
+	$(BIN)/python tools/test_pythons.py $$(ls -t $(WHEELS)/*.whl | head -n 1) $(PYTEST) $(ARGS)
 
 lint: install workflows ## Formatting, clippy, ruff, mypy, and the stubs against the built module
 	cargo fmt --check
@@ -106,7 +114,7 @@ $(VENV)/.deps: pyproject.toml
 
 # Keyed by the profile, so that a `PROFILE=dev` build never passes for a release build.
 $(VENV)/.core: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST)
-	PIP_QUIET=1 $(BIN)/maturin develop --profile $(PROFILE) --extras peer,fastapi,demo
+	PIP_QUIET=1 $(BUILD) develop --profile $(PROFILE) --extras peer,fastapi,demo
 	@touch $@
 
 $(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
@@ -114,5 +122,5 @@ $(VENV)/.profile-$(PROFILE): | $(VENV)/.deps
 	@touch $@
 
 $(WHEELS)/.built: $(VENV)/.deps $(VENV)/.profile-$(PROFILE) $(RUST) $(PYFILES)
-	$(BIN)/maturin build --interpreter $(BIN)/python --profile $(PROFILE) --out $(WHEELS)
+	$(BUILD) build --interpreter $(BIN)/python --profile $(PROFILE) --out $(WHEELS)
 	@touch $@

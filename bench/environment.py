@@ -19,9 +19,9 @@ RIVALS = ("httpx", "aiohttp", "uvloop", "requests", "fastapi", "uvicorn")
 
 
 def refuse_debug() -> None:
-    """A debug build measures nothing."""
-    if afterquery._core.__profile__ != "release":
-        sys.exit("refused: this is a debug build of the core; `make bench` makes a release build")
+    """Only a release build is worth measuring."""
+    if (profile := afterquery._core.__profile__) != "release":
+        sys.exit(f"refused: the core's profile is {profile!r}; `make bench` makes a release build")
 
 
 def describe(*, quick: bool) -> Numbers:

@@ -30,6 +30,7 @@ from afterquery._errors import (
     NotSettledError,
     UnknownReplicaError,
 )
+from afterquery._health import confirm_equal
 
 __all__ = [
     "AfterqueryError",
@@ -52,5 +53,6 @@ __all__ = [
     "UnknownReplicaError",
     "__version__",
     "classify",
+    "confirm_equal",
     "explain",
 ]

@@ -12,6 +12,7 @@ import datetime
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from afterquery._failures import interrupted
@@ -39,8 +40,9 @@ class Plain:
         # One that is removed and another one that is registered leave the number as it was.
         last = next(reversed(adapters), None)
         if last is not self._last or len(adapters) != self._count:
-            self._count, self._last = len(adapters), last
+            # First: what a signal handler's exception parts is done again.
             self._types = _BASIC - {kind for kind, _ in list(adapters)}
+            self._count, self._last = len(adapters), last
         return self._types
 
 
@@ -71,8 +73,9 @@ class _Refused:
         raise self.error
 
 
-# Registered, because what __conform__ gives or raises is not always what an adapter may.
-sqlite3.register_adapter(Adapted, lambda adapted: adapted.value)
+# Registered, because what __conform__ gives or raises is not always what an adapter may. In C: else
+# a signal handler's exception may come between two rows of an `executemany`.
+sqlite3.register_adapter(Adapted, attrgetter("value"))
 sqlite3.register_adapter(_Refused, _Refused.throw)
 
 

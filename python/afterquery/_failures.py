@@ -7,20 +7,25 @@ wherever in our code it came: it is passed on, never counted as ours.
 from __future__ import annotations
 
 import functools
-import logging
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
+
+from afterquery._log import logger
 
 if TYPE_CHECKING:
     from afterquery._core import Replicator
+    from afterquery._order import CommitOrder
 
-_log = logging.getLogger("afterquery")
+Losing: TypeAlias = "Replicator | CommitOrder | tuple[Hashable, ...]"
+"""Whose replicas may lack something: a replicator's, or a database's (`CommitOrder.identity`)."""
+
+_log = logger()
 
 
 class Failures:
@@ -30,18 +35,19 @@ class Failures:
         # Reentrant: a garbage collection may end in here while the lock is held.
         self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
-        self._lost: WeakKeyDictionary[Replicator, Counter[str]] = WeakKeyDictionary()
+        self._lost: WeakKeyDictionary[object, Counter[str]] = WeakKeyDictionary()
+        self._lost_from: dict[tuple[Hashable, ...], Counter[str]] = {}
         self._logged: set[tuple[str, type[BaseException] | None]] = set()
 
-    def report(self, what: str, lost: Replicator | None = None) -> None:
+    def report(self, what: str, lost: Losing | None = None) -> None:
         """Count what went wrong; log it the first time.
 
-        `lost` is the replicator whose replicas may lack something now: its `flush()` is True no
-        more.
+        `lost` is the replicator whose replicas may lack something now, or with an outbox the
+        database that they lack it from: `flush()` is True no more.
         """
         self._count(what, lost, None)
 
-    def caught(self, what: str, lost: Replicator | None = None) -> None:
+    def caught(self, what: str, lost: Losing | None = None) -> None:
         """The same for the exception that is being handled, which is logged too. Raises it again
         where it is none of ours, but a signal handler's."""
         # Asked for, not passed on: a traceback and a frame in it that names it keep each other.
@@ -49,14 +55,14 @@ class Failures:
             raise
         self._count(what, lost, sys.exc_info()[0])
 
-    def count(self, what: str, lost: Replicator | None = None) -> None:
+    def count(self, what: str, lost: Losing | None = None) -> None:
         """Count what is logged elsewhere."""
         with self._lock:
             self._counts[what] += 1
             if lost is not None:
                 self._of(lost)[what] += 1
 
-    def _count(self, what: str, lost: Replicator | None, error: type[BaseException] | None) -> None:
+    def _count(self, what: str, lost: Losing | None, error: type[BaseException] | None) -> None:
         with self._lock:
             self.count(what, lost)
             new = (what, error) not in self._logged
@@ -69,23 +75,29 @@ class Failures:
         with self._lock:
             return dict(self._counts)
 
-    def lost(self, replicator: Replicator) -> Mapping[str, int]:
+    def lost(self, *losing: Losing) -> Mapping[str, int]:
         """How often the replicas of this replicator may have missed something, for each kind."""
         with self._lock:
-            return dict(self._lost.get(replicator, ()))
+            return dict(sum((self._of(one) for one in losing), Counter()))
+
+    def set_right(self, *losing: Losing) -> None:
+        """The replicas lack nothing."""
+        with self._lock:
+            for one in losing:
+                self._of(one).clear()
 
     def forget(self) -> None:
         """Begin anew, as tests do."""
         with self._lock:
             self._counts.clear()
             self._lost.clear()
+            self._lost_from.clear()
             self._logged.clear()
 
-    def _of(self, replicator: Replicator) -> Counter[str]:
-        found = self._lost.get(replicator)
-        if found is None:
-            found = self._lost[replicator] = Counter()
-        return found
+    def _of(self, losing: Losing) -> Counter[str]:
+        if isinstance(losing, tuple):
+            return self._lost_from.setdefault(losing, Counter())
+        return self._lost.setdefault(losing, Counter())
 
 
 def _is_interrupted() -> bool:

@@ -1,4 +1,4 @@
-"""The logger `afterquery`, which stays on."""
+"""The loggers `afterquery` and `afterquery.peer`, which stay on."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class _Logger(logging.Logger):
         vars(self)["disabled"] = bool(value) and caller != "logging.config"
 
 
-_logger = logging.getLogger("afterquery")
-if type(_logger) is logging.Logger:  # somebody's own class is theirs
-    _logger.__class__ = _Logger
+def logger(name: str = "afterquery") -> logging.Logger:
+    """The logger of this name, one of `_Logger`'s; a class of somebody's own is theirs."""
+    found = logging.getLogger(name)
+    if type(found) is logging.Logger:
+        found.__class__ = _Logger
+    return found
+
+
+logger()  # the core logs to it, too

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet, WeakValueDictionary
 
-from afterquery import _scope
+from afterquery import _scope, _sharing
 from afterquery._failures import failures
 
 if TYPE_CHECKING:
@@ -110,8 +110,16 @@ class CommitOrder:
         self._changed = threading.Condition(self._lock)
         self._waiting = 0
         self._places: deque[_Place] = deque()
+        self.file: tuple[Hashable, str] | None = None
+        """The key and a path of the database, if it is one in a file."""
+        self._noted: tuple[Replicator, int] | None = None
         with _lock:
             _all.add(self)
+
+    @property
+    def identity(self) -> CommitOrder | tuple[Hashable, ...]:
+        """What stands for the database; that of a file for longer than anybody has it open."""
+        return self if self.file is None else (self.file[0],)
 
     def take(self) -> Ticket:
         """A ticket. Take it while you hold the database's write lock."""
@@ -139,7 +147,15 @@ class CommitOrder:
         if place.held is None:
             place.held = _held(replicator, transaction)
         self._resolve(place, None if place.held else transaction)
+        if self._noted is None or self._noted != (replicator, _generation):
+            self._note(replicator)
         return place.replication
+
+    def _note(self, replicator: Replicator) -> None:
+        """Writes to this database go to this replicator, in this process."""
+        if self.file is not None:
+            _sharing.note(replicator, *self.file)
+        self._noted = (replicator, _generation)
 
     def failed(self, ticket: Ticket) -> None:
         """Give a ticket back: its COMMIT failed."""
@@ -274,6 +290,8 @@ def _look_after() -> None:
             del orders
 
 
+_generation = 0
+"""Changes in a forked child."""
 _needed = threading.Event()
 _watcher: threading.Thread | None = None
 _all: WeakSet[CommitOrder] = WeakSet()
@@ -291,6 +309,15 @@ def order_for(key: Hashable) -> CommitOrder:
         return order
 
 
+def order_of(path: str | os.PathLike[str]) -> CommitOrder:
+    """The order of the database in a file, by whatever name it is opened."""
+    key = file_key(path)
+    order = order_for(key)
+    if isinstance(key, tuple):
+        order.file = (key, os.fspath(path))
+    return order
+
+
 def file_key(path: str | os.PathLike[str]) -> Hashable:
     """The identity of a database file: one key for all its names."""
     try:
@@ -302,7 +329,8 @@ def file_key(path: str | os.PathLike[str]) -> Hashable:
 
 def _forget() -> None:
     """In a forked child: tickets of threads that do not exist here are never resolved."""
-    global _orders, _lock, _all, _needed, _watcher
+    global _orders, _lock, _all, _needed, _watcher, _generation
+    _generation += 1
     _orders = WeakValueDictionary()
     _all = WeakSet()
     _lock = threading.RLock()

@@ -1,7 +1,7 @@
 """White space, names and letters as SQLite sees them.
 
 What Python calls a space, a letter or another case is Unicode's: `str.strip()` would cut the end
-off a name. `tests/test_sql_text.py` looks that SQL is read with what is here, or by the core.
+off a name. `tests/sql/test_sql_text.py` looks that SQL is read with what is here, or by the core.
 """
 
 from __future__ import annotations

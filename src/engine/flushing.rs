@@ -12,7 +12,7 @@ use crate::write::{
 };
 
 /// How soon `flush` looks again whether journals of dead processes still wait.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// The newest open write of each replica: when these are settled, everything submitted until now is. Only a damaged file

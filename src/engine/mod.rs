@@ -13,4 +13,5 @@ mod submitting;
 pub use self::{
     deciding::{Given, Row},
     engine::Engine,
+    flushing::LOOK_AGAIN,
 };

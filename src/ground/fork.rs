@@ -9,13 +9,20 @@
 //! a child forked while another thread held one could never open a journal. So [`enter`] marks the use
 //! of SQLite, and a fork waits until nobody is inside. Only atomics, because the child has to undo it.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "the one place that knows where a thread's handle may be touched"
+)]
+
 use std::{
     cell::Cell,
+    io,
     marker::PhantomData,
     sync::{
         Once, OnceLock,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    thread::{Builder, JoinHandle, Thread},
     time::Duration,
 };
 
@@ -144,6 +151,56 @@ impl Drop for Inside {
         // A guard that a fork copied does not count in the child.
         if self.generation == generation() {
             INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A thread, for the process that started it. A child forked from that process has no such thread, and the C library
+/// gives its memory to others or back to the system: to wait for it there, or just to let go of its handle
+/// (`pthread_detach`), is a segmentation fault.
+#[derive(Debug)]
+pub struct OwnThread {
+    generation: u32,
+    thread: Thread,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl OwnThread {
+    /// Starts one.
+    pub fn start(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let handle = Builder::new().name(name.into()).spawn(body)?;
+        Ok(Self { generation: generation(), thread: handle.thread().clone(), handle: Some(handle) })
+    }
+
+    /// What wakes it.
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Whether there is nothing to wait for.
+    pub fn is_finished(&self) -> bool {
+        !self.is_here() || self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until it has ended.
+    pub fn join(mut self) {
+        if self.is_here()
+            && let Some(handle) = self.handle.take()
+        {
+            // What it panicked with was counted where it panicked.
+            let _ = handle.join();
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        self.generation == generation()
+    }
+}
+
+impl Drop for OwnThread {
+    fn drop(&mut self) {
+        if !self.is_here() {
+            std::mem::forget(self.handle.take());
         }
     }
 }

@@ -12,6 +12,13 @@ mod views;
 
 use pyo3::prelude::*;
 
+/// How it was built: a number that somebody reads must not pass for one of a release build.
+const PROFILE: &str = match option_env!("AFTERQUERY_PROFILE") {
+    Some(profile) => profile,
+    None if cfg!(debug_assertions) => "dev",
+    None => "release",
+};
+
 #[pymodule]
 mod _core {
     #[pymodule_export]
@@ -37,8 +44,7 @@ mod _core {
         crate::ground::fork::watch();
         crate::ground::panics::watch();
         super::given::values::prepare(module.py());
-        // A benchmark of a debug build would measure nothing.
-        module.add("__profile__", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+        module.add("__profile__", PROFILE)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

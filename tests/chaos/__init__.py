@@ -1,4 +1,4 @@
 """Crashes, stops, cut networks, full disks and damaged files, and a check that misses nothing.
 
-`python -m chaos` runs it all; `tests/test_chaos.py` is its short form.
+`python -m chaos` runs it all; `tests/whole/test_chaos.py` is its short form.
 """

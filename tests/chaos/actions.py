@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
+from chaos import comings
 from chaos.world import Need, World
 from replication.world import until
 from support import faults
@@ -178,5 +179,11 @@ def move_clock(world: World) -> None:
     world.move_clock(days * 86_400)
 
 
-NEEDS: Mapping[Action, Need] = {cut: "proxies", lie: "proxies", fill: "disk", move_clock: "clock"}
+NEEDS: Mapping[Action, Need] = {
+    cut: "proxies",
+    lie: "proxies",
+    comings.lie_beyond: "proxies",
+    fill: "disk",
+    move_clock: "clock",
+}
 """What a world must have for an action."""

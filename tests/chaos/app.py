@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from afterquery import Replica, Replication, Replicator
+from chaos.commands import Commands
 from chaos.told import Teller
-from chaos.work import LANES, Spec, choose
+from chaos.work import LANES, Kind, Spec, choose
 from support.process import ADMIN_TOKEN
 
 LOOK_SECONDS = 0.01
@@ -40,6 +41,10 @@ class Settings:
     threads: int = 3
     ordered: bool = True
     """One lock around commit and `after_query`; else each thread keeps to a lane of its own."""
+    origin: str | None = None
+    """The name of the journal, which is then the same for all runs."""
+    paused: bool = False
+    """Whether it waits for the command before it writes."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -50,6 +55,7 @@ class Settings:
             [Replica(url, name=name) for name, url in self.urls.items()],
             auth_token=ADMIN_TOKEN,
             journal=self.journal,
+            origin=self.origin,
             durability=self.durability,  # type: ignore[arg-type]
             connect_timeout=1.0,
             request_timeout=1.0,
@@ -70,7 +76,8 @@ class Writer(threading.Thread):
         self.app = app
         self.lane = number
         self.chance = random.Random(f"{app.settings.seed} {app.settings.run} {number}")
-
+        self.gate = threading.Lock()
+        """Held while it writes: who else takes it has it wait."""
         path = Path(app.settings.folder) / "primary.db"
         # Made by one thread and used by another, which alone has it from then on.
         self.primary = sqlite3.connect(
@@ -84,9 +91,10 @@ class Writer(threading.Thread):
 
     def burst(self) -> None:
         """Some writes one after the other, and a pause."""
-        for _ in range(self.chance.randint(1, 40)):
-            with self.app.order:
-                self.write()
+        with self.gate:
+            for _ in range(self.chance.randint(1, 40)):
+                with self.app.order:
+                    self.write()
         self.app.pause(self.chance.uniform(0, 0.03))
 
     def clean(self) -> None:
@@ -97,6 +105,9 @@ class Writer(threading.Thread):
     def write(self) -> None:
         kind, size = choose(self.chance)
         lane = self.chance.randrange(LANES) if self.app.settings.ordered else self.lane
+        self.commit(kind, size, lane)
+
+    def commit(self, kind: Kind, size: int, lane: int) -> Replication:
         self.primary.execute("BEGIN IMMEDIATE")
         cursor = self.primary.execute(
             "INSERT INTO commits (run, lane, kind, size) VALUES (?, ?, ?, ?)",
@@ -106,17 +117,17 @@ class Writer(threading.Thread):
         spec = Spec(cursor.lastrowid, self.app.settings.run, lane, kind, size)
         results = [self.primary.execute(*statement) for statement in spec.statements()]
         self.primary.execute("COMMIT")
-        self.app.hand_over(spec, results)
+        return self.app.hand_over(spec, results)
 
 
 class App:
     """The application's replicator, and what its threads share."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, replicator: Replicator | None = None) -> None:
         self.settings = settings
         self.order = threading.Lock() if settings.ordered else nullcontext()
         self.teller = Teller(Path(settings.folder) / "told.jsonl")
-        self.replicator = settings.replicator()
+        self.replicator = replicator or settings.replicator()
         self.never = threading.Event()
         self.may_interrupt = False
         self.open: deque[tuple[int, Replication, set[str]]] = deque()
@@ -125,11 +136,12 @@ class App:
         # Not time.sleep: it fails with EINVAL where the clock is libfaketime's.
         self.never.wait(seconds)
 
-    def hand_over(self, spec: Spec, results: list[sqlite3.Cursor]) -> None:
+    def hand_over(self, spec: Spec, results: list[sqlite3.Cursor]) -> Replication:
         replication = self._submit(spec, results)
         assert replication is not None
         self.teller.handed(spec.k, replication, self.replicator.stats())
         self.open.append((spec.k, replication, set()))
+        return replication
 
     def _submit(self, spec: Spec, results: list[sqlite3.Cursor]) -> Replication | None:
         statements = spec.statements()
@@ -147,7 +159,11 @@ class App:
         """The main thread writes, too: it is the one that signals interrupt."""
         writers = [Writer(self, number) for number in range(self.settings.threads)]
         signal.signal(signal.SIGUSR1, self._interrupt)
+        commands = Commands(self.settings, self.replicator, [writer.gate for writer in writers])
+        if self.settings.paused:
+            commands.pause()
         print("ready", flush=True)
+        commands.start()
         for writer in writers[1:]:
             writer.start()
         while True:

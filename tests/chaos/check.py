@@ -41,7 +41,9 @@ def check(evidence: Evidence, replicas: Mapping[str, Read]) -> Findings:
         findings.add("late", f"{line} came when nothing had been saved for {LATE_SECONDS} s")
     first = checks[0]
     for other in checks[1:]:
-        if (other.lane, other.log) != (first.lane, first.log):
+        # A copy of the primary has what a replica would have rejected.
+        copied = {first.name, other.name} & evidence.copies.keys()
+        if not copied and (other.lane, other.log) != (first.lane, first.log):
             findings.add("copies", f"{first.name} and {other.name} differ")
     return findings
 
@@ -67,6 +69,10 @@ class ReplicaCheck:
         self.name = name
         self.lane, self.log = read(LANE), pages(read, LOG)
         self.trace = [(k, step) for _, k, step in pages(read, TRACE)]
+        copy = evidence.copies.get(name)
+        self.image = copy.image if copy else None
+        self.copied = copy.k if copy else 0
+        """The last write that is in the copy it was synced from."""
         self.steps: dict[int, list[int]] = defaultdict(list)
         for k, step in self.trace:
             self.steps[k].append(step)
@@ -85,13 +91,15 @@ class ReplicaCheck:
 
     def has(self, k: int) -> bool:
         """Whether a write was applied as far as it can be, or is kept as rejected."""
-        return k in self.steps or self.evidence.has_letter(self.name, k)
+        return k <= self.copied or k in self.steps or self.evidence.has_letter(self.name, k)
 
     def each_write_whole_and_once(self) -> None:
         for k, steps in self.steps.items():
             spec = self.evidence.committed.get(k)
             if spec is None:
                 self.add("doubled", f"write {k} was never committed")
+            elif k <= self.copied:
+                self.add("doubled", f"{spec} is in the copy, and ran as {steps}")
             elif len(set(steps)) < len(steps):
                 self.add("doubled", f"{spec} ran as {steps}")
             elif set(steps) != set(range(spec.applied())):
@@ -116,14 +124,18 @@ class ReplicaCheck:
         self.findings.unsaved = max(self.findings.unsaved, len(unsaved))
 
     def in_order(self) -> None:
-        """By seq within an origin, the origins in turn; within a lane as it was committed."""
+        """By seq within an origin, the origins of processes that follow each other in turn; within
+        a lane as it was committed. Between a child and its parent there is no order."""
         order = [k for k in self.steps if k in self.evidence.committed]
         run = {k: self.evidence.committed[k].run for k in order}
+        lane = {k: self.evidence.committed[k].lane for k in order}
         handed = self.evidence.handed
-        self.ascending("seq", [(run[k], handed[k].seq) for k in order if k in handed])
-        for lane in range(LANES):
-            ours = [k for k in order if self.evidence.committed[k].lane == lane]
-            self.ascending(f"lane {lane}", [(run[k], k) for k in ours])
+        for child in {max(LANES - 1, lane[k]) for k in order}:
+            ours = [k for k in order if max(LANES - 1, lane[k]) == child and k in handed]
+            self.ascending("seq", [(run[k], handed[k].seq) for k in ours])
+        for number in set(lane.values()):
+            ours = [k for k in order if lane[k] == number]
+            self.ascending(f"lane {number}", [(run[k], k) for k in ours])
 
     def ascending(self, what: str, found: list[tuple[int, int]]) -> None:
         for before, after in pairwise(found):
@@ -137,12 +149,14 @@ class ReplicaCheck:
             has_letter = self.evidence.has_letter(self.name, k)
             if has_letter and not spec.is_rejected:
                 self.add("outcome", f"a dead letter of {spec}")
+            elif has_letter and k <= self.copied:
+                self.add("doubled", f"{spec} is in the copy, and a dead letter of it is left")
             if spec.is_rejected and k in self.steps and not has_letter:
                 self.add("lost", f"no dead letter of {spec}")
 
     def outcomes(self) -> None:
         for known in self.evidence.known:
-            if known.replica == self.name:
+            if known.replica == self.name and known.k > self.copied:
                 spec = self.evidence.committed[known.k]
                 if (known.status == "rejected") != spec.is_rejected:
                     self.add("outcome", f"{known} of {spec}")
@@ -153,7 +167,7 @@ class ReplicaCheck:
     def tables(self) -> None:
         """Every row is as if what ran had run once, in this order."""
         known = [self.evidence.committed[k] for k in self.steps if k in self.evidence.committed]
-        with closing(model(known)) as database:
+        with closing(model(known, self.image)) as database:
             run = reader(database)
             for found, wanted in ((self.lane, run(LANE)), (self.log, pages(run, LOG))):
                 if found != wanted:
@@ -162,7 +176,8 @@ class ReplicaCheck:
     def primary(self) -> None:
         """The rows that arrived are those of the primary."""
         committed = self.evidence.committed
-        here = {k for k in self.steps if k in committed and not committed[k].is_rejected}
+        ran = {k for k in self.steps if k in committed and not committed[k].is_rejected}
+        here = ran | {k for k in committed if k <= self.copied}
         with closing(sqlite3.connect(self.evidence.primary)) as connection:
             rows = pages(reader(connection), LOG)
         wanted = sorted(row[1:] for row in rows if row[1] in here)

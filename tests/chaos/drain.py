@@ -16,6 +16,7 @@ from afterquery import ReplicaStats, Replicator
 from chaos.app import Settings
 
 DRAIN_SECONDS = 60.0
+MOST_SECONDS = 900.0
 STOPPED = ("halted", "detached", "diverged")
 
 
@@ -37,10 +38,16 @@ class Drained:
 
 
 def wait(replicator: Replicator) -> bool:
-    """Until every replica has everything or stopped for a reason."""
+    """Until every replica has everything or stopped for a reason. How long that takes depends on
+    the machine; but something has to be settled within each `DRAIN_SECONDS`."""
     pause = threading.Event()
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline and not all(map(_is_settled, replicator.stats().replicas)):
+    least, deadline = sys.maxsize, 0.0
+    while not all(map(_is_settled, replicas := replicator.stats().replicas)):
+        pending = sum(replica.pending for replica in replicas)
+        if pending < least:
+            least, deadline = pending, time.monotonic() + DRAIN_SECONDS
+        if time.monotonic() > deadline:
+            return False
         pause.wait(0.01)
     stopped = any(replica.state in STOPPED for replica in replicator.stats().replicas)
     return replicator.flush(0.0 if stopped else DRAIN_SECONDS)

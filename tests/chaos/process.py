@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from chaos.app import Settings
-from chaos.drain import DRAIN_SECONDS, Drained
+from chaos.drain import DRAIN_SECONDS, MOST_SECONDS, Drained
 
 TESTS = Path(__file__).resolve().parents[1]
+ANSWER_SECONDS = 90.0
 
 
 class AppProcess:
@@ -31,6 +35,7 @@ class AppProcess:
             self._process = subprocess.Popen(
                 [*_command(module, settings), *more],
                 env=python_environment(environment),
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
@@ -41,6 +46,17 @@ class AppProcess:
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             raise AssertionError(f"the application ended by itself:\n{tail(self._log)}")
+
+    def ask(self, name: str, *arguments: object) -> Any:
+        """Have it do one of its commands; gives the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([name, *arguments]), file=self._process.stdin, flush=True)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            line = self._process.stdout.readline() if selector.select(ANSWER_SECONDS) else ""
+        assert line, f"no answer to {name}:\n{tail(self._log)}"
+        return json.loads(line)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -59,8 +75,9 @@ class AppProcess:
     def end(self) -> int:
         """SIGKILL if it still runs; its exit status."""
         self._process.kill()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
         return self._process.wait()
 
 
@@ -73,7 +90,7 @@ def drain(settings: Settings, log: Path, environment: Mapping[str, str]) -> Drai
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
-            timeout=3 * DRAIN_SECONDS,
+            timeout=MOST_SECONDS,
             check=False,
         )
     assert done.returncode == 0, f"the clean process failed:\n{tail(log)}"

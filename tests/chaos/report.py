@@ -10,11 +10,14 @@ from chaos.scenarios import AnyScenario, Result
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- chaos:begin -->\n", "<!-- chaos:end -->\n"
 
-DONE = ("kills", "stops", "signals", "cuts", "full", "moved", "damaged")
+DONE = (
+    *("kills", "stops", "signals", "children", "cuts", "away", "synced"),
+    *("full", "moved", "damaged"),
+)
 WRONG: tuple[Wrong, ...] = ("lost", "doubled", "misplaced")
 HEAD = (
-    *("scenario", "durability", "replicas", "kills", "stops", "signals"),
-    *("cuts", "disk full", "clock moved"),
+    *("scenario", "durability", "replicas", "kills", "stops", "signals", "children"),
+    *("cuts or lies", "out and back", "synced anew", "disk full", "clock moved"),
     *("files damaged", "writes", "at risk", "told", "lost", "doubled", "out of order", "wrong"),
 )
 

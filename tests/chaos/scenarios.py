@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import actions, clock, disk, episodes
+from chaos import actions, clock, comings, disk, episodes
 from chaos.actions import NEEDS, Action
 from chaos.check import check
 from chaos.drain import STOPPED
@@ -20,6 +22,7 @@ Weights = Mapping[Action, int]
 
 PEERS = episodes.PEERS
 BOTH = ("peer", "workerd")
+NAMED = "shop"
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Scenario:
     replicas: tuple[str, ...]
     actions: Weights
     rounds: int
+    origin: str | None = None
+    """The name of the journal, where it has one."""
 
     @property
     def needs(self) -> set[Need]:
@@ -53,7 +58,8 @@ class Scenario:
         return _label(self.name, self.durability, self.replicas)
 
     def run(self, folder: Path, seed: int) -> Result:
-        with world(folder, self.replicas, self.durability, seed, self.needs) as built:
+        settings = (self.replicas, self.durability, seed, self.needs, self.origin)
+        with world(folder, *settings) as built:
             # Else scenarios of the same actions would all do the same.
             built.chance.seed(f"{seed} {self.label}")
             built.start_app()
@@ -69,16 +75,28 @@ class Scenario:
 def _finish(built: World) -> Findings:
     """A clean process delivers the rest; then everything is compared."""
     drained = built.drain()
-    findings = check(Evidence.gather(built.folder, built.durability, drained), built.readers())
+    evidence = Evidence.gather(built.folder, built.durability, drained, built.copies)
+    findings = check(evidence, built.readers())
     if not (drained.flushed and drained.closed):
         findings.add("unsettled", "the clean process could not deliver everything")
     for name, state in drained.states.items():
         if state in STOPPED:
             findings.add("unsettled", f"{name} is {state}")
-    left = sorted(path.name for path in built.journal.iterdir())
+    # A journal with a name keeps its file, with nothing in it.
+    kept = _kept(built)
+    left = sorted(path.name for path in built.journal.iterdir() if path.name not in kept)
     if left:
         findings.add("unsettled", f"the journal is not empty: {left}")
     return findings
+
+
+def _kept(built: World) -> set[str]:
+    if built.origin is None:
+        return set()
+    path = built.journal / f"{built.origin}.journal"
+    with closing(sqlite3.connect(path)) as journal:
+        (writes,) = journal.execute("SELECT count(*) FROM writes").fetchone()
+    return set() if writes else {path.name, f"{built.origin}.lock"}
 
 
 @dataclass(frozen=True)
@@ -123,6 +141,15 @@ STOPS: Weights = {
 }
 CUTS: Weights = {actions.cut: 1}
 LIES: Weights = {actions.lie: 1}
+OUT: Weights = {
+    comings.leave_behind: 3,
+    comings.leave_whole: 2,
+    comings.leave_and_be_copied: 2,
+    actions.kill_app: 1,
+}
+BACK: Weights = {comings.go_back: 3, actions.kill_app: 1, actions.kill_replica: 1}
+BEYOND: Weights = {comings.lie_beyond: 3, actions.kill_app: 1}
+CHILDREN: Weights = {comings.have_child: 5, actions.kill_app: 1, actions.kill_replica: 1}
 SIGNALS: Weights = {actions.interrupt_app: 4, actions.kill_app: 1}
 FULL: Weights = {actions.fill: 2, actions.kill_app: 1}
 CLOCK: Weights = {
@@ -153,6 +180,14 @@ LONG: tuple[AnyScenario, ...] = (
     Scenario("network cut", "process", PEERS, CUTS, 15),
     Scenario("hostile answers", "async", BOTH, LIES, 15),
     Scenario("hostile answers", "process", PEERS, LIES, 15),
+    Scenario("answers beyond what was sent", "async", PEERS, BEYOND, 8),
+    Scenario("answers beyond what was sent", "process", PEERS, BEYOND, 8),
+    Scenario("replicas out and back", "process", PEERS, OUT, 10, origin=NAMED),
+    Scenario("replicas out and back", "disk", PEERS, OUT, 8, origin=NAMED),
+    Scenario("synced anew by the page", "async", PEERS, BACK, 8),
+    Scenario("synced anew by the page", "process", PEERS, BACK, 8),
+    Scenario("children without atexit", "async", PEERS, CHILDREN, 12),
+    Scenario("children without atexit", "process", PEERS, CHILDREN, 12),
     Scenario("signals that raise", "async", PEERS, SIGNALS, 15),
     Scenario("signals that raise", "disk", PEERS, SIGNALS, 15),
     Scenario("journal's disk full", "async", PEERS, FULL, 8),
@@ -180,6 +215,10 @@ SHORT: tuple[AnyScenario, ...] = (
     Scenario("stopped", "process", PEERS, STOPS, 3),
     Scenario("network cut", "async", PEERS, CUTS, 2),
     Scenario("hostile answers", "process", PEERS, LIES, 1),
+    Scenario("answers beyond what was sent", "process", PEERS, BEYOND, 2),
+    Scenario("replicas out and back", "process", PEERS, OUT, 3, origin=NAMED),
+    Scenario("synced anew by the page", "process", PEERS, BACK, 2),
+    Scenario("children without atexit", "async", PEERS, CHILDREN, 4),
     Scenario("signals that raise", "process", PEERS, SIGNALS, 1),
     Scenario("journal's disk full", "process", PEERS, FULL, 2),
     Scenario("clock moved", "process", PEERS, CLOCK, 3),

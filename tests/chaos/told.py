@@ -49,6 +49,17 @@ class Known:
     reason: str | None
 
 
+@dataclass(frozen=True)
+class Ends:
+    """A child goes an end that the documentation promises for: nothing up to `promised` is lost."""
+
+    origin: str
+    promised: int
+
+
+Line = Handed | Known | Ends
+
+
 class Teller:
     """Writes the file."""
 
@@ -63,15 +74,19 @@ class Teller:
     def known(self, k: int, outcome: Outcome) -> None:
         self._tell(Known(k, outcome.replica, outcome.status, outcome.reason))
 
-    def _tell(self, line: Handed | Known) -> None:
+    def ends(self, replication: Replication) -> None:
+        self._tell(Ends(replication.origin, replication.seq))
+
+    def _tell(self, line: Line) -> None:
         os.write(self._file, json.dumps(asdict(line)).encode() + b"\n")
 
 
-def read(path: Path) -> Iterator[Handed | Known]:
+def read(path: Path) -> Iterator[Line]:
     """The lines of the file."""
     for line in path.read_bytes().splitlines():
         fields = json.loads(line)
-        yield Handed(**fields) if "seq" in fields else Known(**fields)
+        kind = Handed if "seq" in fields else Known if "status" in fields else Ends
+        yield kind(**fields)
 
 
 def is_saved(path: Path) -> bool:

@@ -9,17 +9,23 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 LANES = 4
 """Rows that are counted up. Writes of different lanes commute, those of one do not."""
 
+CHILDREN = 60
+"""How many children of the application there may be, each with a lane of its own."""
+
 Kind = Literal["count", "log", "many", "transaction", "large", "rejected", "half rejected"]
 
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE lane (id INTEGER PRIMARY KEY, n INT, h INT, k INT, step INT);
-INSERT INTO lane VALUES (0, 0, 1, 0, 0), (1, 0, 1, 0, 0), (2, 0, 1, 0, 0), (3, 0, 1, 0, 0);
+WITH RECURSIVE ids(id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM ids LIMIT {LANES + CHILDREN})
+INSERT INTO lane SELECT id, 0, 1, 0, 0 FROM ids;
 """
 
 PRIMARY = f"""{_TABLES}
@@ -28,14 +34,23 @@ CREATE TABLE commits (k INTEGER PRIMARY KEY, run INT, lane INT, kind TEXT, size 
 """
 """`commits` is the application's own: it never hands it over."""
 
-REPLICA = f"""{_TABLES}
-CREATE TABLE log (n INTEGER PRIMARY KEY, k INT, step INT, v CHECK (v <> 'forbidden'));
+TRACE = """
 CREATE TABLE trace (n INTEGER PRIMARY KEY, k INT, step INT);
 CREATE TRIGGER counted AFTER UPDATE ON lane
 BEGIN INSERT INTO trace (k, step) VALUES (new.k, new.step); END;
 CREATE TRIGGER logged AFTER INSERT ON log
 BEGIN INSERT INTO trace (k, step) VALUES (new.k, new.step); END;
 """
+
+REPLICA = f"""{_TABLES}
+CREATE TABLE log (n INTEGER PRIMARY KEY, k INT, step INT, v CHECK (v <> 'forbidden'));
+{TRACE}"""
+
+COPIED = f"""{TRACE}
+CREATE TRIGGER forbids BEFORE INSERT ON log WHEN new.v = 'forbidden'
+BEGIN SELECT RAISE(ABORT, 'forbidden'); END;
+"""
+"""What makes a copy of the primary a replica that is watched."""
 
 COUNT = "UPDATE lane SET n = n + 1, h = (h * 31 + ?) % 1000003, k = ?, step = ? WHERE id = ?"
 LOG = "INSERT INTO log (k, step, v) VALUES (?, ?, ?)"
@@ -115,10 +130,15 @@ def specs(primary: sqlite3.Connection) -> dict[int, Spec]:
     return {row[0]: Spec(*row) for row in rows}
 
 
-def model(writes: list[Spec]) -> sqlite3.Connection:
-    """A replica that got `writes` in this order, each once."""
+def model(writes: list[Spec], image: Path | None = None) -> sqlite3.Connection:
+    """A replica that got `writes` in this order, each once; `image` is what it was copied from."""
     database = sqlite3.connect(":memory:", isolation_level=None)
-    database.executescript(REPLICA)
+    if image is None:
+        database.executescript(REPLICA)
+    else:
+        with closing(sqlite3.connect(image)) as copied:
+            copied.backup(database)
+        database.executescript(COPIED)
     for write in writes:
         for sql, params in write.statements()[: write.applied()]:
             database.execute(sql, params)

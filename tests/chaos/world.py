@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chaos import clock, disk, told
 from chaos.app import Settings
 from chaos.check import Read
 from chaos.drain import Drained
+from chaos.evidence import Copy
 from chaos.process import AppProcess, drain
 from chaos.work import PRIMARY, REPLICA
 from support import faults
@@ -46,29 +47,37 @@ class World:
         self.environment: dict[str, str] = {}
         self.runs = 0
         self.app: AppProcess | None = None
+        self.origin: str | None = None
+        self.away: set[str] = set()
+        """The replicas that are not among the settings."""
+        self.copies: dict[str, Copy] = {}
+        self.children = 0
 
     @property
     def log(self) -> Path:
         return self.folder / "app.log"
 
-    def settings(self) -> Settings:
+    def settings(self, *, paused: bool = False) -> Settings:
         ends: Sequence[Proxy | ReplicaProcess] = self.proxies or self.replicas
+        places = zip(self.replicas, ends, strict=True)
         return Settings(
             folder=str(self.folder),
             journal=str(self.journal),
-            urls={replica.name: end.url for replica, end in zip(self.replicas, ends, strict=True)},
+            urls={one.name: end.url for one, end in places if one.name not in self.away},
             durability=self.durability,
             seed=self.seed,
             run=self.runs,
             threads=self.chance.choice([1, 3, 4]),
             ordered=self.chance.random() < 0.5,
+            origin=self.origin,
+            paused=paused,
         )
 
-    def start_app(self, *, wait: bool = True) -> None:
+    def start_app(self, *, wait: bool = True, paused: bool = False) -> None:
         """Start the next run; without `wait` it may be killed before it has started."""
         assert self.app is None
         self.runs += 1
-        self.app = AppProcess(self.settings(), self.log, self.environment)
+        self.app = AppProcess(self.settings(paused=paused), self.log, self.environment)
         if wait:
             self.app.wait_ready()
 
@@ -81,6 +90,22 @@ class World:
     def kill_replica(self, replica: ReplicaProcess) -> None:
         replica.kill()
         self.done["kills"] += 1
+
+    def ask(self, name: str, *arguments: object) -> Any:
+        """A command of the application."""
+        assert self.app is not None
+        return self.app.ask(name, *arguments)
+
+    def state(self, replica: ReplicaProcess) -> dict[str, Any]:
+        """How a replica is, as the application says."""
+        found: dict[str, Any] = self.ask("state", replica.name)
+        return found
+
+    def commits(self) -> int:
+        """How many writes the primary has."""
+        with closing(sqlite3.connect(self.folder / "primary.db")) as primary:
+            (count,) = primary.execute("SELECT count(*) FROM commits").fetchone()
+        return int(count)
 
     def let_run(self, low: float, high: float) -> None:
         """Let everything go on for a time between these, in seconds."""
@@ -130,6 +155,7 @@ def world(
     durability: str,
     seed: int,
     needs: Collection[Need] = (),
+    origin: str | None = None,
 ) -> Iterator[World]:
     """Replicas that run, a primary, and no application yet."""
     folder.mkdir(parents=True)
@@ -137,6 +163,7 @@ def world(
         primary.executescript(f"PRAGMA journal_mode = WAL; {PRIMARY}")
     replicas = [_replica(folder, engine, number) for number, engine in enumerate(engines)]
     built = World(folder, replicas, durability, seed)
+    built.origin = origin
     with ExitStack() as stack:
         if "disk" in needs:
             stack.enter_context(disk.small_disk(built.journal))

@@ -30,7 +30,7 @@ class Change:
 class File:
     """What is on the disk for certain, and what came later."""
 
-    synced: bytes = b""
+    synced: bytearray = field(default_factory=bytearray)
     changes: list[Change] = field(default_factory=list)
     gone: int = 0
     """How many changes were synced, since the file was made."""
@@ -44,7 +44,12 @@ class File:
     def sync(self, through: int) -> None:
         """Make certain what came before the change of that number."""
         count = max(0, through - self.gone)
-        self.synced = self.content(lambda _: count, count, max(self.lengths(), default=0) or 1)
+        for change in self.changes[:count]:
+            length = change.length(len(self.synced))
+            self.synced.extend(bytes(max(0, length - len(self.synced))))
+            del self.synced[length:]
+            if change.data is not None:
+                self.synced[change.at : change.at + len(change.data)] = change.data
         del self.changes[:count]
         self.gone += count
 

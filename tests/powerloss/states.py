@@ -15,6 +15,7 @@ from powerloss.disk import Disk, How, Image, hows
 from powerloss.trace import Event
 
 Lost = Literal["app", "replica", "both"]
+LOG_HEADER = 32
 TRIES = 4
 """How often another state is drawn at a point where one was there already."""
 
@@ -60,10 +61,50 @@ def points(events: Sequence[Event]) -> list[int]:
     return [i for i in changed if i > begin]
 
 
-def states(events: Sequence[Event], root: str, count: int, seed: int) -> Iterator[State]:
-    """So many different states, in the order of their points, as far as there are so many."""
+NEAR = 25
+"""How many events from one another things are near."""
+
+
+def resets(events: Sequence[Event]) -> list[int]:
+    """Where a write-ahead log that had not been emptied is begun anew: all in it was checkpointed,
+    and the next commit overwrites it."""
+    found: list[int] = []
+    lengths: Counter[str] = Counter()
+    for number, event in enumerate(events):
+        if not event.path.endswith("-wal"):
+            continue
+        if event.kind == "write":
+            if event.at == 0 and lengths[event.path] > LOG_HEADER:
+                found.append(number)
+            lengths[event.path] = max(lengths[event.path], event.at + len(event.data))
+        elif event.kind == "length":
+            lengths[event.path] = event.at
+        elif event.kind == "unlink":
+            lengths[event.path] = 0
+    return found
+
+
+def near_resets(events: Sequence[Event]) -> list[int]:
+    """The points around those, and around the copying before them."""
+    logs = {number: events[number].path.removesuffix("-wal") for number in resets(events)}
+    ends = list(logs.items())
+    near: set[int] = set()
+    for number, event in enumerate(events):
+        copies = event.kind == "write" and any(
+            event.path == path and number < end for end, path in ends
+        )
+        if copies or number in logs:
+            near.update(range(number - NEAR, number + NEAR))
+    return [number for number in points(events) if number in near]
+
+
+def states(
+    events: Sequence[Event], root: str, count: int, seed: int, where: Sequence[int] | None = None
+) -> Iterator[State]:
+    """So many different states, in the order of their points, as far as there are so many; at the
+    points `where`, if given."""
     chance = random.Random(seed)
-    wanted = Counter(chance.choices(points(events), k=count))
+    wanted = Counter(chance.choices(points(events) if where is None else where, k=count))
     app, replica = Disk(f"{root}/a"), Disk(f"{root}/b")
     told: list[dict[str, Any]] = []
     seen: set[bytes] = set()

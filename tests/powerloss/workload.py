@@ -20,6 +20,7 @@ from typing import Any
 import afterquery.sqlite3
 from afterquery import Replica, Replication, Replicator
 from afterquery.outbox import Relay
+from chaos.drain import wait
 from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN
 
@@ -111,14 +112,15 @@ def journal(world: World) -> None:
             replicator.close(0)
             world.peer.start()
         elif phase == 0:
+            assert wait(replicator)
             assert replicator.close(20)
-    assert replicator.flush(20)
+    assert wait(replicator)
     world.peer.client().run(MAKE_LATER)
     world.tell(later=True)
     while letters := replicator.dead_letters():
         replicator.replay(letters[:3])
         world.tell(replayed=True)
-    assert replicator.flush(20)
+    assert wait(replicator)
     assert replicator.close(20)
 
 
@@ -144,7 +146,7 @@ def _hand_over(world: World, replicator: Replicator, ks: Iterable[int]) -> None:
                 world.tell(ks=unsynced)
                 unsynced = []
         if k % 4 == 1 and world.peer.running():
-            (outcome,) = replication.wait(20)
+            (outcome,) = replication.wait(120)
             if outcome.status == "fulfilled":
                 world.tell(on=k)
 

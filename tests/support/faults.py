@@ -61,7 +61,15 @@ class Hang:
     forward: bool = False
 
 
-Fault = Pass | CutBeforeRequest | CutAfterRequest | CutInAnswer | Answer | Drip | Hang
+@dataclass(frozen=True)
+class Beyond:
+    """The replica's answer, but it says that it is so much further than it is."""
+
+    seq: int = 0
+    step: int = 0
+
+
+Fault = Pass | CutBeforeRequest | CutAfterRequest | CutInAnswer | Answer | Beyond | Drip | Hang
 
 Plan = Callable[[Message], Fault]
 """Chooses what happens to a request. Called in the proxy's thread, for one request at a time."""

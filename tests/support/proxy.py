@@ -6,8 +6,10 @@ With `target=None` it is a fake replica: the plan must then answer every request
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -129,7 +131,7 @@ class Proxy:
             case faults.Drip():
                 await self._drip(fault, request, writer)
                 return False
-            case faults.Answer():
+            case faults.Answer() | faults.Beyond():
                 return await self._answer(fault, request, writer)
             case faults.Hang(forward):
                 if forward:
@@ -152,11 +154,20 @@ class Proxy:
         return True
 
     async def _answer(
-        self, fault: faults.Answer, request: wire.Message, writer: asyncio.StreamWriter
+        self,
+        fault: faults.Answer | faults.Beyond,
+        request: wire.Message,
+        writer: asyncio.StreamWriter,
     ) -> bool:
-        if fault.forward:
-            await self._forward(request)
-        writer.write(_own(fault))
+        if isinstance(fault, faults.Beyond):
+            answer = await self._forward(request)
+            if answer is None:
+                return False
+            writer.write(_moved(answer, fault).encode(connection="keep-alive"))
+        else:
+            if fault.forward:
+                await self._forward(request)
+            writer.write(_own(fault))
         await writer.drain()
         return True
 
@@ -186,6 +197,15 @@ class Proxy:
             return None
         finally:
             writer.transport.abort()
+
+
+def _moved(answer: wire.Message, fault: faults.Beyond) -> wire.Message:
+    body = json.loads(answer.body)
+    for row in body.get("result") or []:
+        if "seq" in row:
+            row["seq"] += fault.seq
+            row["step"] += fault.step
+    return replace(answer, body=json.dumps(body).encode())
 
 
 def _own(answer: faults.Answer) -> bytes:

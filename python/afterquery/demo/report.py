@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from afterquery._core import quoted
+from afterquery._core import __profile__, quoted
 from afterquery.demo.compare import Difference
 from afterquery.demo.traffic import Progress
 
@@ -46,6 +46,8 @@ def tell(console: Console, result: Result) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    slower = "" if __profile__ == "release" else ", slower than a release build"
+    console.print(f"core         profile {__profile__!r}{slower}", highlight=False, soft_wrap=True)
     skipped = ", ".join(f"{n:,} {reason}" for reason, n in result.numbers["skipped"].items() if n)
     console.print(f"skipped      {skipped or 'nothing'}", highlight=False, soft_wrap=True)
     console.print(outcomes(result))

@@ -9,9 +9,6 @@ from typing import Any
 from afterquery._core import classify
 from afterquery.outbox._values import Statement, kept
 
-MARK = "afterquery_outbox_seal"
-"""The savepoint that takes the row back when a COMMIT fails."""
-
 _CACHED_CHARACTERS = 16_384
 """Longer texts are seldom seen twice, and would fill the memory."""
 

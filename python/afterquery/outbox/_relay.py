@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
 import os
 import socket
 import sqlite3
@@ -21,9 +20,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from afterquery import _health
 from afterquery._core import quoted
 from afterquery._errors import ConfigurationError, JournalError
-from afterquery._order import file_key, order_for
+from afterquery._failures import failures
+from afterquery._log import logger
+from afterquery._order import order_of
 from afterquery.outbox import _wake
 from afterquery.outbox._lease import Watch, acquire, is_free, release, renew, seize
 from afterquery.outbox._session import Delivery, ForeignOutboxError, Session, reset
@@ -41,7 +43,7 @@ State: TypeAlias = Literal["stopped", "waiting", "working", "diverged", "failed"
 _BUSY_SECONDS = 5.0
 _LOCKED_SECONDS = 60.0
 """How long the database may be locked before the log says so."""
-_log = logging.getLogger("afterquery")
+_log = logger()
 
 
 class Relay:
@@ -166,6 +168,7 @@ class Relay:
             if not acquire(connection, self._holder, self._lease):
                 raise JournalError("a relay is at work: stop it first")
             reset(connection, self._delivery.journal)
+            failures.set_right(order_of(self._database).identity)
             release(connection, self._holder)
 
     def __enter__(self) -> Self:
@@ -305,7 +308,8 @@ class Relay:
         self._session = session
         self._state, self._problem, self._told = "working", None, None
         self._locked_since = None
-        order = order_for(file_key(self._database))
+        order = order_of(self._database)
+        _health.relays(session.replicator, order)
         _wake.listen(order, self._woken)
         try:
             if not self._relay(connection, session):

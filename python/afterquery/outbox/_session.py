@@ -93,7 +93,7 @@ class Session:
     def close(self, timeout: float) -> bool:
         """Wait so many seconds for the replicas; whether they have everything."""
         deadline = time.monotonic() + timeout
-        done = self.replicator.flush(timeout) and self._submitted == self._deleted
+        done = self._flush(timeout) and self._submitted == self._deleted
         if done:
             with _reading(self._connection):
                 through = extent(self._connection).deleted
@@ -104,6 +104,14 @@ class Session:
         if done and not self._delivery.file(self._origin).exists():
             new_origin(self._connection, through)
         return done
+
+    def _flush(self, timeout: float) -> bool:
+        """Whether the replicas have all that was in the outbox. What never came there, `flush()`
+        tells, and is no matter of the journal's."""
+        if self.replicator.flush(timeout):
+            return True
+        stats = self.replicator.stats()
+        return not (stats.pending or stats.waiting_journals)
 
     def abandon(self) -> None:
         """Leave the journal as it is, for the next one."""

@@ -5,7 +5,9 @@ the transaction was committed. SQLite has one writer at a time, so the ids have 
 commits, of all processes on the file; AUTOINCREMENT gives none twice, and one that was rolled back
 is given again, so they have no gaps.
 
-It is written through a view: what a trigger inserts does not move last_insert_rowid().
+It is written through a view: what a trigger inserts does not move last_insert_rowid(). And what
+changes() told before it, it tells again afterwards: a statement that changes as many rows, and
+nothing, sets it. Only total_changes() goes on counting.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
+from typing import Any
 
+from afterquery._failures import failures, interrupted
 from afterquery.outbox._values import Statement, decode
 
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"
@@ -45,9 +50,10 @@ SCHEMA = (
       base INTEGER NOT NULL DEFAULT 0,
       holder TEXT,
       expires REAL NOT NULL DEFAULT 0
-    )
+    ) WITHOUT ROWID
     """,
 )
+"""WITHOUT ROWID: nor does the row of the origin move last_insert_rowid()."""
 ORIGIN = "INSERT OR IGNORE INTO afterquery_relay (id, origin) VALUES (1, ?)"
 NAMES = frozenset({"afterquery_outbox", "afterquery_outbox_entry", "afterquery_relay"})
 """Our tables and our view in the application's schema."""
@@ -61,11 +67,24 @@ SELECT origin, base, (SELECT min(id) FROM afterquery_outbox),
        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'afterquery_outbox'), 0)
 FROM afterquery_relay
 """
+MARK = "afterquery_outbox_seal"
+"""The savepoint that takes the row back when a COMMIT fails."""
 DROPPED = (
     "the tables of the outbox were dropped, and are made anew: what was in them is lost to the"
     " replicas unless it was delivered; see docs/integrations.md"
 )
-WRITE = "INSERT INTO afterquery_outbox_entry (statements) VALUES (?)"
+# The semicolons: before a word that it knows, sqlite3 may begin a transaction.
+WRITE = ";INSERT INTO afterquery_outbox_entry (statements) VALUES (?)"
+_ONE = ";UPDATE sqlite_sequence SET seq = seq WHERE name = 'afterquery_outbox'"
+"""Changes one row, on a page that was written just now."""
+_SIXTEEN = ",".join(["(0)"] * 16)
+_MANY = f"""
+;WITH n (i) AS (VALUES {_SIXTEEN})
+INSERT INTO afterquery_relay (id, origin)
+SELECT 1, '' FROM n a, n b, n c, n d, n e, n f, n g, n h WHERE true LIMIT ?
+ON CONFLICT (id) DO UPDATE SET base = base
+"""
+"""Changes one row so many times. A recursion would take three times as long."""
 
 
 @dataclass(frozen=True)
@@ -98,21 +117,52 @@ def install(connection: sqlite3.Connection) -> None:
     """Make the tables where they are missing. Raises `sqlite3.Error`."""
     if not _value(connection, IS_INSTALLED):
         with transaction(connection) as cursor:
-            for statement in SCHEMA:
-                cursor.execute(statement)
-            cursor.execute(ORIGIN, (str(uuid.uuid4()),))
+            _make(cursor)
 
 
-def make_within(connection: sqlite3.Connection) -> bool:
-    """Make the tables where they are missing, within the open transaction: whether they were.
-    Raises `sqlite3.Error`."""
-    if _value(connection, IS_INSTALLED):
-        return False
-    cursor = sqlite3.Cursor(connection)
+def seal(cursor: Any, text: str) -> bool:
+    """Write the row of the open transaction into it, behind the savepoint `MARK`; whether the
+    tables had to be made. changes() is then what it was. Raises `sqlite3.Error`."""
+    cursor.execute(f"SAVEPOINT {MARK}")
+    try:
+        write(cursor, text)
+    except Exception as error:
+        if interrupted(error) or cursor.execute(IS_INSTALLED).fetchone()[0]:
+            raise
+        _make(cursor)
+        write(cursor, text)
+        return True
+    return False
+
+
+def _make(cursor: Any) -> None:
+    before = _changes(cursor)
     for statement in SCHEMA:
         cursor.execute(statement)
     cursor.execute(ORIGIN, (str(uuid.uuid4()),))
-    return True
+    cursor.execute(_MANY, (before,))
+
+
+def write(cursor: Any, text: str, written: list[object] | None = None) -> None:
+    """Write the row of a transaction into it; changes() is then what it was. `cursor` is one of
+    Python's `sqlite3`, or of what behaves like it; `written` is not empty as soon as the row is
+    there. Raises `sqlite3.Error`."""
+    written = [] if written is None else written
+    before = _changes(cursor)
+    # Into a view, so that changes() is 0. In one step: see `afterquery.sqlite3._follower.Run`.
+    written.extend(starmap(cursor.execute, ((WRITE, (text,)),)))
+    try:
+        if before == 1:
+            cursor.execute(_ONE)
+        elif before > 1:
+            cursor.execute(_MANY, (before,))
+    except Exception:
+        failures.caught("changes() is not what it was before a COMMIT")
+
+
+def _changes(cursor: Any) -> int:
+    number: int = cursor.execute("SELECT changes()").fetchone()[0]
+    return number
 
 
 def origin(connection: sqlite3.Connection) -> str:

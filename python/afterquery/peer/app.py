@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from afterquery._errors import ConfigurationError
+from afterquery._log import logger
 from afterquery.peer import answer, body, connect, protocol
 from afterquery.peer.auth import Refusal, Role, Tokens
 from afterquery.peer.batch import Rules, Text
@@ -19,7 +19,7 @@ from afterquery.peer.limits import Limits, Tally
 from afterquery.peer.process import interrupted
 from afterquery.peer.sender import Sender
 
-_log = logging.getLogger("afterquery.peer")
+_log = logger("afterquery.peer")
 
 ROLE = "afterquery.role"
 """Where a request's scope says which `Role` it had, for the server around."""

@@ -6,7 +6,6 @@ reader is ever in a writer's way. The event loop waits for none of them.
 
 from __future__ import annotations
 
-import logging
 import re
 import sqlite3
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from afterquery._log import logger
 from afterquery._sql import BLANK, NAME
 from afterquery.peer import connect
 from afterquery.peer.auth import Role
@@ -25,7 +25,7 @@ from afterquery.peer.lanes import Job, Lane
 from afterquery.peer.limits import Limits, Tally
 from afterquery.peer.process import Reader, Reading
 
-_log = logging.getLogger("afterquery.peer")
+_log = logger("afterquery.peer")
 
 ADMIN_READERS = 2
 """How many reads of the admin token run at the same time."""

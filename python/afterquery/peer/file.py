@@ -6,7 +6,6 @@ would go on with what it has open, and what it writes there is in no file that a
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from afterquery._errors import ConfigurationError
+from afterquery._log import logger
 from afterquery.peer.errors import SqlError
 
-_log = logging.getLogger("afterquery.peer")
+_log = logger("afterquery.peer")
 
 
 class Standing(NamedTuple):

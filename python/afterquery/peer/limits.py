@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -10,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from afterquery._errors import ConfigurationError
+from afterquery._log import logger
 
-_log = logging.getLogger("afterquery.peer")
+_log = logger("afterquery.peer")
 
 MIB = 1024 * 1024
 

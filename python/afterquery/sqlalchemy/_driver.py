@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from afterquery import classify
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _DML = {"INSERT", "UPDATE", "DELETE", "REPLACE"}
 DDL = {"CREATE", "ALTER", "DROP"}
 _MARK = "afterquery_commit"
+T = TypeVar("T")
 
 
 class Driver:
@@ -95,6 +96,20 @@ class Driver:
             return cursor.fetchone() if cursor.description else None
         finally:
             cursor.close()
+
+    def within(self, run: Callable[[Any], T]) -> T:
+        """Have statements of ours run with a cursor of the driver's: for aiosqlite in its thread,
+        so that it is waited for once."""
+        if not self._is_async:
+            return run(self._plain_cursor())
+        return self.dbapi.run_async(  # type: ignore[no-any-return]
+            lambda driver: driver._execute(lambda: run(self._plain_cursor()))
+        )
+
+    def _plain_cursor(self) -> Any:
+        cursor = self._raw.cursor()
+        cursor.row_factory = None  # the application's
+        return cursor
 
     def raised(self, error: BaseException) -> bool:
         """Whether an error is of the driver's, and not of a signal handler or a cancellation, which

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from afterquery._core import without_values
 from afterquery._failures import interrupted
-from afterquery._order import file_key, order_for
+from afterquery._order import order_for, order_of
 from afterquery.sqlalchemy._text import savepoint
 
 if TYPE_CHECKING:
@@ -327,4 +327,4 @@ class Follower:
 
 def _order(path: str, memory: Hashable) -> CommitOrder:
     """The order of a file, or of what one engine keeps in memory."""
-    return order_for(file_key(path) if path else memory)
+    return order_of(path) if path else order_for(memory)

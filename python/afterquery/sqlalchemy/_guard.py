@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from afterquery._failures import failures, interrupted
 
 if TYPE_CHECKING:
-    from afterquery import Replicator
+    from afterquery._failures import Losing
 
 logger = logging.getLogger("afterquery")
 
@@ -17,9 +17,14 @@ logger = logging.getLogger("afterquery")
 class Guard:
     """Logs and counts what goes wrong inside `with guard:`, and goes on after it."""
 
-    def __init__(self, replicator: Replicator) -> None:
+    def __init__(self, losing: Losing, outer: Guard | None = None) -> None:
         self.errors = 0
-        self._replicator = replicator
+        self._losing = losing
+        self._outer = outer
+
+    def of(self, losing: Losing) -> Guard:
+        """One that counts for this one, too, and tells whose replicas may lack something."""
+        return Guard(losing, self)
 
     def __enter__(self) -> None:
         return None
@@ -42,10 +47,12 @@ class Guard:
         logger.error("SQLAlchemy: %s", message % args)
 
     def told(self, what: str) -> None:
-        """Tell of something that was set right."""
-        failures.count(what)
+        """Tell of something that was set right, though replicas may lack what was lost before."""
+        failures.count(what, self._losing)
         logger.error("SQLAlchemy: %s", what)
 
     def _count(self, what: str) -> None:
         self.errors += 1
-        failures.count(what, self._replicator)
+        if self._outer is not None:
+            self._outer.errors += 1
+        failures.count(what, self._losing)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from afterquery._failures import interrupted
 from afterquery.outbox import _wake
-from afterquery.outbox._gathered import MARK, Gathered
-from afterquery.outbox._table import DROPPED, IS_INSTALLED, ORIGIN, SCHEMA, WRITE
+from afterquery.outbox._gathered import Gathered
+from afterquery.outbox._table import DROPPED, MARK, seal
 from afterquery.outbox._values import Statement as Kept
 from afterquery.outbox._values import encode
 from afterquery.sqlalchemy._driver import DDL
@@ -28,6 +28,10 @@ class OutboxFollower(Follower):
     _sealed = False
     _installed = False
     _began_with_savepoint = False
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._guard = self._guard.of(self._order.identity)
 
     def commit(self, run: Callable[[], None]) -> None:
         """Commit through `run`, with the row; a row that cannot be written is an error of it."""
@@ -75,8 +79,12 @@ class OutboxFollower(Follower):
             return
         self._sealed = True
         try:
-            self.driver.run(f"SAVEPOINT {MARK}")
-            self._write(encode(kept))
+            # The tables are made here, too: with autocommit=False there is no moment outside of a
+            # transaction.
+            made = self.driver.within(partial(seal, text=encode(kept)))
+            if made and self._installed:
+                self._guard.told(DROPPED)
+            self._installed = True
         except BaseException:
             self._unseal()
             raise
@@ -96,24 +104,6 @@ class OutboxFollower(Follower):
         except Exception as error:  # not set yet
             if interrupted(error):
                 raise
-
-    def _write(self, row: str) -> None:
-        """Within the transaction: with autocommit=False there is no moment outside of one."""
-        try:
-            self.driver.run(WRITE, (row,))
-        except Exception:
-            if self.driver.run(IS_INSTALLED)[0]:
-                raise
-            if self._installed:
-                self._guard.told(DROPPED)
-            self._make()
-            self.driver.run(WRITE, (row,))
-        self._installed = True
-
-    def _make(self) -> None:
-        for statement in SCHEMA:
-            self.driver.run(statement)
-        self.driver.run(ORIGIN, (str(uuid.uuid4()),))
 
     def _take(self) -> Ticket | None:
         """None: the database keeps the order."""

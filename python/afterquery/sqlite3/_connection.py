@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from afterquery._errors import ConfigurationError
-from afterquery._order import CommitOrder, file_key, order_for
+from afterquery._order import CommitOrder, order_for, order_of
 from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
 from afterquery.sqlite3._authorizer import MEANINGS, watched
@@ -23,6 +23,7 @@ from afterquery.sqlite3._modes import (
     isolation_level,
     isolation_level_setter,
     own_cursor,
+    real_total_changes,
     true_errors,
 )
 from afterquery.sqlite3._outbox import OutboxGathering
@@ -75,7 +76,7 @@ class Connection(sqlite3.Connection):
         """As `sqlite3.Connection.cursor`; a class of yours calls `super().execute(...)`."""
         if isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
             return super().cursor(followed(factory))
-        return super().cursor(lambda connection: follow(factory(connection)))
+        return super().cursor(lambda connection: follow(self, factory(connection)))
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """As `sqlite3.Connection.execute`."""
@@ -141,6 +142,11 @@ class Connection(sqlite3.Connection):
         """As `sqlite3.Connection.close`: an open transaction is rolled back."""
         super().close()
         self._follower.gathering.drop()
+
+    @property
+    def total_changes(self) -> int:
+        """As in `sqlite3`: what ours change for an outbox is not counted."""
+        return real_total_changes(self) - self._follower.gathering.uncounted
 
     @property
     def isolation_level(self) -> Any:
@@ -261,7 +267,7 @@ def _order(connection: sqlite3.Connection, database: Any) -> CommitOrder:
     """The order of commits: one for all connections to the same file, or to the same memory."""
     path = _path(connection)
     if path:
-        return order_for(file_key(os.fsdecode(path)))
+        return order_of(os.fsdecode(path))
     shared = isinstance(database, str) and database.startswith("file:") and "memory" in database
     return order_for(database) if shared else CommitOrder()
 

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from afterquery._failures import failures, interrupted
+from afterquery._failures import interrupted
 from afterquery._warning import named_but_a_sequence
 from afterquery.sqlite3._script import run_script
 from afterquery.sqlite3._statement import Control, statement
@@ -226,7 +226,7 @@ def followed(kind: type[sqlite3.Cursor]) -> type[sqlite3.Cursor]:
     return Cursor if kind is sqlite3.Cursor else type(kind.__name__, (kind, Cursor), {})
 
 
-def follow(cursor: sqlite3.Cursor) -> sqlite3.Cursor:
+def follow(connection: Connection, cursor: sqlite3.Cursor) -> sqlite3.Cursor:
     """A cursor that a factory has made, as one of ours."""
     kind = type(cursor)
     if kind is sqlite3.Cursor:
@@ -236,5 +236,7 @@ def follow(cursor: sqlite3.Cursor) -> sqlite3.Cursor:
     try:
         cursor.__class__ = followed(kind)
     except TypeError:
-        failures.report("a cursor of a class with __slots__, made by a function, is not followed")
+        connection._follower.gathering.unseen(
+            "a cursor of a class with __slots__, made by a function, is not followed"
+        )
     return cursor

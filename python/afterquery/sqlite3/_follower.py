@@ -37,6 +37,13 @@ _ONCE: tuple[tuple[()], ...] = ((),)
 """For `starmap`: call it once, without arguments."""
 
 
+class Late:
+    """A statement without parameters of which it depends on the transaction what runs it."""
+
+    def __init__(self, choose: Callable[[], Callable[[str], Any]]) -> None:
+        self.choose = choose
+
+
 class Results(Protocol):
     """The cursor of a statement, in what matters here."""
 
@@ -59,7 +66,7 @@ class Follower:
         share its transactions too."""
         self.gathering = gathering
         self.writing = False
-        """Whether a statement that may write is being run."""
+        """Whether whoever holds the lock is running a statement that may write."""
         self._replicator = replicator
         self._unfinished: list[tuple[ref[Results], object]] = []
         """Cursors that return rows of a write, with their `description` of it. No callbacks: an
@@ -76,7 +83,7 @@ class Follower:
         found: Statement,
         sql: str,
         parameters: Any,
-        run: Run[T],
+        run: Run[T] | Late,
         cursor: Results | None = None,
     ) -> T:
         """Run one statement that may write."""
@@ -95,7 +102,7 @@ class Follower:
         connection: sqlite3.Connection,
         sql: str,
         given: Any,
-        run: Run[T],
+        run: Run[T] | Late,
         cursor: Results | None,
     ) -> T:
         try:
@@ -139,11 +146,12 @@ class Follower:
         """Run one statement for many rows of one transaction."""
         with self.lock:
             self._look(connection)
-            given = Rows(connection, Unlocked(self.lock, iter(rows), self._others_ran))
+            given = Rows(connection, Unlocked(self, iter(rows)))
             many = Many(connection, sql, given)
-            self._running.append(many)
+            outer = self.writing
             ran: list[T] = []
             try:
+                self._running = [*(one for one in self._running if not one.over), many]
                 self.writing = True
                 ran.extend(starmap(run, ((sql, given),)))
                 self._gather_many(many, ran)
@@ -157,8 +165,9 @@ class Follower:
                     raise
                 raise
             finally:
-                self.writing = False
-                self._running.remove(many)
+                # Nothing is called here: no signal handler can part it.
+                many.over = True
+                self.writing = outer
             return ran[0]
 
     def _many_failed(self, many: Many, ran: list[T], error: BaseException, cursor: Results) -> None:
@@ -174,7 +183,7 @@ class Follower:
         if not ran:
             self.after_error(many.connection)
 
-    def _others_ran(self) -> None:
+    def others_ran(self) -> None:
         """While a generator of the user's gave a row, another thread may have run statements."""
         if len(self._running) > 1:
             self._gather_rows()
@@ -183,7 +192,8 @@ class Follower:
         """Gather the rows of each `executemany` under way that have run, before anything else
         happens."""
         for many in self._running:
-            self._gather_many(many, [])
+            if not many.over:
+                self._gather_many(many, [])
 
     def _gather_many(self, many: Many, ran: Sequence[object]) -> None:
         if not many.taking:
@@ -363,13 +373,21 @@ class Follower:
             failures.caught("a statement could not be frozen")
             return sql
 
-    def _gather(self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T]) -> T:
+    def _gather(
+        self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T] | Late
+    ) -> T:
         """Run a statement and gather it."""
         changes, at = connection.total_changes, self.gathering.mark()
+        step: Iterable[T] = (
+            starmap(run.choose(), ((sql,),))
+            if isinstance(run, Late)
+            else starmap(run, ((sql, given),))
+        )
+        outer = self.writing
         ran: list[T] = []
-        self.writing = True
         try:
-            ran.extend(starmap(run, ((sql, given),)))
+            self.writing = True
+            ran.extend(step)
             self.gathering.add(sql, given, ran[0])
         except BaseException as error:
             try:
@@ -379,7 +397,7 @@ class Follower:
                 raise
             raise
         finally:
-            self.writing = False
+            self.writing = outer
         return ran[0]
 
     def _failed(
@@ -408,7 +426,7 @@ class Follower:
         found: Statement,
         sql: str,
         given: Any,
-        run: Run[T],
+        run: Run[T] | Late,
         cursor: Results | None,
     ) -> T:
         """Run a transaction of one statement between a BEGIN and a COMMIT of ours: in between,
@@ -460,6 +478,8 @@ class Many:
         self.connection = connection
         self.sql = sql
         self.rows = rows
+        self.over = False
+        """Whether it has ended: nothing is gathered for it any more."""
         self.asked = False
         """Whether it was asked what a row that failed has left."""
         self.whole = False
@@ -474,10 +494,10 @@ class Unlocked:
     """Rows of the user's: while they are waited for, other threads may use the connection, as with
     bare `sqlite3`."""
 
-    def __init__(self, lock: Any, rows: Iterator[Any], again: Callable[[], None]) -> None:
-        self._lock = lock
+    def __init__(self, follower: Follower, rows: Iterator[Any]) -> None:
+        self._follower = follower
+        self._lock: Any = follower.lock
         self._rows = rows
-        self._again = again
 
     def __iter__(self) -> Self:
         return self
@@ -485,6 +505,7 @@ class Unlocked:
     def __next__(self) -> Any:
         given_up: list[Any] = []
         try:
+            self._follower.writing = False
             given_up.extend(starmap(self._lock._release_save, _ONCE))
             return next(self._rows)
         finally:
@@ -497,7 +518,8 @@ class Unlocked:
     def _back(self, given_up: list[Any]) -> None:
         if given_up and not self._lock._is_owned():
             self._lock._acquire_restore(given_up[0])
-        self._again()
+        self._follower.writing = True
+        self._follower.others_ran()
 
 
 _REFUSES_ROWS = sys.version_info < (3, 11)
@@ -525,6 +547,9 @@ def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseExce
 
 def _numbers(connection: sqlite3.Connection) -> dict[str, int]:
     """What the statement would get from the functions of these names."""
-    names = ("last_insert_rowid", "changes", "total_changes")
-    row = own_cursor(connection).execute(f"SELECT {', '.join(f'{name}()' for name in names)}")
-    return dict(zip(names, row.fetchone(), strict=True))
+    found = own_cursor(connection).execute("SELECT last_insert_rowid(), changes()").fetchone()
+    return {
+        "last_insert_rowid": found[0],
+        "changes": found[1],
+        "total_changes": connection.total_changes,  # without ours
+    }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from afterquery import Replication, Replicator, Transaction
+    from afterquery._failures import Losing
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control, Statement
 
@@ -34,6 +35,8 @@ class Gathering:
         self._last: Ticket | None = None
         self._own_ticket: Ticket | None = None
         """Of a statement that was a transaction of its own, until it is submitted."""
+        self.uncounted = 0
+        """How many rows ours have changed on the connection."""
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         """The database is open."""
@@ -164,10 +167,14 @@ class Gathering:
 
     def unseen(self, what: str) -> None:
         """Something may be committed that the replicas do not get."""
-        failures.report(what, self._replicator)
+        failures.report(what, self._losing)
 
     def _lose_caught(self, what: str) -> None:
-        failures.caught(what, self._replicator)
+        failures.caught(what, self._losing)
+
+    @property
+    def _losing(self) -> Losing:
+        return self._replicator
 
     def _open(self) -> Transaction:
         if self._transaction is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 _LEGACY = -1
 _isolation_level: Any = sqlite3.Connection.isolation_level
+_total_changes: Any = sqlite3.Connection.total_changes
 _autocommit: Any = getattr(sqlite3.Connection, "autocommit", None)
 
 
@@ -40,6 +41,12 @@ def autocommit(connection: sqlite3.Connection) -> Any:
 def autocommit_setter(connection: sqlite3.Connection, value: Any) -> Callable[[], None]:
     """What sets it, in one step that no signal handler can part."""
     return partial(_autocommit.__set__, connection, value)
+
+
+def real_total_changes(connection: sqlite3.Connection) -> int:
+    """The attribute of the standard library's class. Raises `sqlite3.ProgrammingError`."""
+    number: int = _total_changes.__get__(connection)
+    return number
 
 
 def legacy(connection: sqlite3.Connection) -> bool:

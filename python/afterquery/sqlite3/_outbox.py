@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from itertools import starmap
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from afterquery._failures import failures
 from afterquery.outbox import _wake
-from afterquery.outbox._gathered import MARK, Gathered
-from afterquery.outbox._table import DROPPED, WRITE, install, make_within
+from afterquery.outbox._gathered import Gathered
+from afterquery.outbox._table import DROPPED, MARK, install, seal, write
 from afterquery.outbox._values import Statement, encode
 from afterquery.sqlite3._gathering import Gathering
-from afterquery.sqlite3._modes import begun, own_cursor
+from afterquery.sqlite3._modes import begun, own_cursor, real_total_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from afterquery import Replicator, Transaction
+    from afterquery._failures import Losing
     from afterquery._order import Ticket
     from afterquery.sqlite3._statement import Control
     from afterquery.sqlite3._statement import Statement as Found
+
+
+T = TypeVar("T")
 
 
 class OutboxGathering(Gathering):
@@ -34,12 +37,7 @@ class OutboxGathering(Gathering):
         """Not empty as soon as the row of a statement that was committed by itself is there."""
 
     def prepare(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:  # `autocommit=False` begins one with the connection
-            own_cursor(connection).execute("COMMIT")
-            install(connection)
-            own_cursor(connection).execute("BEGIN")
-        else:
-            install(connection)
+        self._uncounted(connection, partial(_install, connection))
 
     def begin(self, connection: sqlite3.Connection, found: Found) -> sqlite3.Cursor | None:
         # What IF NOT EXISTS finds done takes no write lock, and whoever reads cannot wait for one.
@@ -74,19 +72,19 @@ class OutboxGathering(Gathering):
     def alone(self, connection: sqlite3.Connection) -> None:
         try:
             if not self._written:
-                # The semicolon: before an INSERT, sqlite3 may begin a transaction.
-                row = (f";{WRITE}", (encode(self._statements()),))
-                self._written.extend(starmap(own_cursor(connection).execute, (row,)))
+                row = encode(self._statements())
+                alone = partial(write, own_cursor(connection), row, self._written)
+                self._uncounted(connection, alone)
             self._sealed = True
         except sqlite3.Error:
-            failures.caught("the row of a committed statement could not be written to the outbox")
+            self._lose_caught("the row of a committed statement could not be written to the outbox")
         self.committed(None)
         self._written = []
 
     def committed(self, ticket: Ticket | None) -> None:
         del ticket
         if self._statements() and not self._sealed:
-            failures.report("a transaction was committed without its row in the outbox")
+            self.unseen("a transaction was committed without its row in the outbox")
         if self._sealed:
             _wake.committed(self.order)
         self._ended()
@@ -104,16 +102,34 @@ class OutboxGathering(Gathering):
         return not self._began_with_savepoint or control.name in names[1:]
 
     def _write(self, connection: sqlite3.Connection) -> None:
-        own = own_cursor(connection)
-        own.execute(f"SAVEPOINT {MARK}")
-        row = (encode(self._statements()),)
+        row = encode(self._statements())
+        if self._uncounted(connection, partial(seal, own_cursor(connection), row)):
+            self.unseen(DROPPED)
+
+    def _uncounted(self, connection: sqlite3.Connection, run: Callable[[], T]) -> T:
+        """Run what changes rows of ours."""
+        before = real_total_changes(connection) - self.uncounted
         try:
-            own.execute(WRITE, row)
-        except sqlite3.OperationalError:
-            if not make_within(connection):
+            return run()
+        finally:
+            try:
+                self.uncounted = real_total_changes(connection) - before
+            except BaseException:  # a signal handler's
+                self.uncounted = real_total_changes(connection) - before
                 raise
-            failures.report(DROPPED)
-            own.execute(WRITE, row)
+
+    @property
+    def _losing(self) -> Losing:
+        return self.order.identity
 
     def _new(self) -> Transaction:
         return cast("Transaction", Gathered())
+
+
+def _install(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # `autocommit=False` begins one with the connection
+        own_cursor(connection).execute("COMMIT")
+        install(connection)
+        own_cursor(connection).execute("BEGIN")
+    else:
+        install(connection)

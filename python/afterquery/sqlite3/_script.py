@@ -11,12 +11,12 @@ from typing import Any
 
 from afterquery._core import split_statements
 from afterquery._failures import failures
-from afterquery.sqlite3._follower import Follower
-from afterquery.sqlite3._modes import legacy, own_cursor
+from afterquery.sqlite3._follower import Follower, Late
+from afterquery.sqlite3._modes import legacy
 from afterquery.sqlite3._statement import statement
 
 Native = Callable[[str], Any]
-"""`sqlite3`'s own executescript, of the user's cursor."""
+"""`sqlite3`'s own executescript, of the user's cursor; or execute."""
 
 
 def run_script(
@@ -50,38 +50,47 @@ def _split(script: str) -> list[str]:
 
 
 def _run(connection: sqlite3.Connection, follower: Follower, text: str, native: Native) -> None:
-    def run(sql: str, _: Any) -> sqlite3.Cursor | None:
-        if connection.in_transaction and legacy(connection):
-            return _step(connection, sql)  # a script would commit first
-        native(sql)
-        return None
+    own = _Steps(connection)
+
+    def choose() -> Native:
+        # A script would commit first.
+        return own.execute if connection.in_transaction and legacy(connection) else native
 
     found = statement(text)
-    if found.control is not None:
-        inside = connection.in_transaction and legacy(connection)
-        own = own_cursor(connection).execute if inside else native
-        follower.control(connection, found.control, text, partial(own, text))
-    elif found.writes:
-        follower.write(connection, replace(found, begins=False), text, (), run)
-    else:
-        try:
-            run(text, ())
-        except BaseException:
-            follower.after_error(connection)
+    try:
+        if found.control is not None:
+            follower.control(connection, found.control, text, partial(choose(), text))
+        elif found.writes:
+            follower.write(connection, replace(found, begins=False), text, (), Late(choose), own)
+        else:
+            choose()(text)
+        own._hold()
+    except BaseException as error:
+        follower.after_error(connection)
+        if not _is_of_rows(error):
             raise
+    finally:
+        own.close()
+    if found.control is None and not found.writes:
         follower.gathering.count(text)
 
 
-def _step(connection: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
-    """Run one statement to its end; nobody wants its rows."""
-    cursor = own_cursor(connection)
-    try:
-        cursor.execute(sql)
-        for _ in cursor:
-            pass
-    except sqlite3.Error as error:
-        if not str(error).startswith("Could not decode"):
-            raise
-    finally:
-        cursor.close()
-    return cursor
+class _Steps(sqlite3.Cursor):
+    """Runs one statement of a script to its end."""
+
+    def _end(self) -> None:
+        if self.description is not None:
+            self.execute("")
+
+    def _hold(self) -> None:
+        try:
+            for _ in self:
+                pass
+        except sqlite3.Error as error:
+            if not _is_of_rows(error):
+                raise
+
+
+def _is_of_rows(error: BaseException) -> bool:
+    """Whether it is about rows, which nobody wants."""
+    return isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode")

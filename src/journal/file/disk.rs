@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -34,6 +34,10 @@ use crate::{
 /// How many writes go into one transaction of the file, and out of it: a caller that waits for the file never waits
 /// for more.
 pub const GROUP: usize = 1_000;
+
+/// How long a step waits for a lock: a user who looks into the file with another tool may hold one for a moment, and a caller
+/// may wait for the step. While the file cannot be written anyway, nothing waits.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// How a file is used.
 #[derive(Debug)]
@@ -235,7 +239,9 @@ impl Access<'_> {
 
     /// Runs something on the file, unless the journal is done with. Where there is no room, it makes some and tries again.
     fn with<T>(&mut self, mut run: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let patience = if self.disk.failure().problem.is_some() { Duration::ZERO } else { MOMENT };
         let store = self.open()?;
+        store.wait_for_locks(patience);
         match run(store) {
             Err(error) if error.is_full() && store.make_room() => run(store),
             result => result,

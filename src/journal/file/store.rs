@@ -9,6 +9,8 @@ mod opening;
 pub(in crate::journal) mod schema;
 mod writes;
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row};
 
 use super::{
@@ -29,6 +31,8 @@ pub struct Store {
     bits: Vec<Option<u8>>,
     /// Whether the bits are the indices, so that sets need no translation.
     same: bool,
+    /// How long a step waits for another tool's lock.
+    patience: Duration,
 }
 
 /// Who numbers the writes of a new file.
@@ -41,6 +45,13 @@ pub struct Origin<'a> {
 }
 
 impl Store {
+    /// From now on steps wait so long for another tool's lock.
+    pub fn wait_for_locks(&mut self, longest: Duration) {
+        if self.patience != longest && self.connection.busy_timeout(longest).is_ok() {
+            self.patience = longest;
+        }
+    }
+
     /// Gives room of removed writes back to the file system, at most `pages` at a time. Whether there is more.
     pub fn shrink(&self, pages: i64) -> Result<bool> {
         let free: i64 = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;

@@ -6,9 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle, Thread},
+    thread::{self, Thread},
     time::Duration,
 };
+
+use crate::ground::fork::OwnThread;
 
 /// How long a task that has just delivered waits before it looks for more by itself. Waking it costs the caller several
 /// microseconds, more than everything else a write costs; under a steady load it need not be woken at all.
@@ -37,7 +39,7 @@ pub enum Work {
 #[derive(Debug)]
 pub struct Writer {
     bell: Bell,
-    thread: JoinHandle<()>,
+    thread: OwnThread,
 }
 
 /// What wakes it.
@@ -61,7 +63,7 @@ impl Writer {
     pub fn start(rest: Duration, work: impl Fn() -> Work + Send + 'static) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let seen = Arc::clone(&state);
-        let thread = thread::Builder::new().name("afterquery-journal".into()).spawn(move || {
+        let thread = OwnThread::start("afterquery-journal", move || {
             let mut idle = LINGER_LOOKS;
             while !seen.ended.load(Ordering::Acquire) {
                 let found = work();
@@ -93,7 +95,7 @@ impl Writer {
     pub fn end(self) {
         self.bell.state.ended.store(true, Ordering::Release);
         self.bell.nudge();
-        let _ = self.thread.join();
+        self.thread.join();
     }
 }
 

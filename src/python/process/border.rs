@@ -1,5 +1,5 @@
 //! What every entry from Python goes through: no panic crosses it. PyO3 would make a panic a `BaseException`, which no
-//! `except Exception` stops, in the middle of the user's query. `tests/test_panics.py` looks that no entry is left out.
+//! `except Exception` stops, in the middle of the user's query. `tests/process/test_panics.py` looks that no entry is left out.
 
 use pyo3::prelude::*;
 

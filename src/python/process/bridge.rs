@@ -2,6 +2,7 @@
 //! The threads that deliver never do either, so a program that holds the GIL for long cannot stall them.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     sync::{
@@ -9,7 +10,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    thread::JoinHandle,
 };
 
 use pyo3::{intern, prelude::*};
@@ -23,7 +23,7 @@ use super::errors::AfterqueryError;
 use crate::ground::{
     error::Error,
     event::{Event, EventSink, Level},
-    fork,
+    fork::OwnThread,
     panics::{caught, caught_in},
 };
 
@@ -35,7 +35,7 @@ const MAX_WAITING_LOGS: usize = 1_024;
 pub struct Bridge {
     handle: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<OwnThread>,
     /// Log records dropped.
     pub dropped: Arc<AtomicU64>,
 }
@@ -48,10 +48,9 @@ impl Bridge {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let (events, waiting) = mpsc::channel(MAX_WAITING_LOGS);
-        let thread = std::thread::Builder::new()
-            .name("afterquery-python".into())
-            .spawn(move || runtime.block_on(write_logs(waiting, stopped)))
-            .map_err(|error| Error::Start(error.to_string()))?;
+        let thread =
+            OwnThread::start("afterquery-python", move || runtime.block_on(write_logs(waiting, stopped)))
+                .map_err(|error| Error::Start(error.to_string()))?;
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
         let sink: EventSink = Box::new(move |event| {
@@ -68,9 +67,8 @@ impl Bridge {
     }
 }
 
-/// Threads of bridges that are no longer used, and may still be writing their last log records; each with the process
-/// it is in.
-static ENDING: Mutex<Vec<(u32, JoinHandle<()>)>> = Mutex::new(Vec::new());
+/// Threads of bridges that are no longer used, and may still be writing their last log records.
+static ENDING: Mutex<Vec<OwnThread>> = Mutex::new(Vec::new());
 
 impl Drop for Bridge {
     /// Has the thread end after it has written what is waiting. Does not wait: the GIL may be held here, and the
@@ -79,8 +77,8 @@ impl Drop for Bridge {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
             let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
-            ending.retain(|(_, thread)| !thread.is_finished());
-            ending.push((fork::generation(), thread));
+            ending.retain(|thread| !thread.is_finished());
+            ending.push(thread);
         }
     }
 }
@@ -88,12 +86,7 @@ impl Drop for Bridge {
 /// Waits for the threads of dropped bridges. The GIL must not be held.
 pub fn join_ending() {
     let ending = std::mem::take(&mut *ENDING.lock().unwrap_or_else(PoisonError::into_inner));
-    for (generation, thread) in ending {
-        // A thread from before a fork is not there to be waited for.
-        if generation == fork::generation() {
-            let _ = thread.join();
-        }
-    }
+    ending.into_iter().for_each(OwnThread::join);
 }
 
 async fn write_logs(mut events: mpsc::Receiver<Event>, mut stopped: oneshot::Receiver<()>) {
@@ -187,17 +180,32 @@ impl Runtime for BridgeRuntime {
     type JoinHandle = Task;
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> Task {
-        Task(tokio::spawn(future))
+        Task(tokio::spawn(AWAITED.scope(RefCell::default(), future)))
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Task {
+        let awaited = AWAITED.try_with(RefCell::take).ok().flatten();
         // What is called blocking here takes the GIL: that is what this thread is for.
-        Task(tokio::spawn(async move { work() }))
+        Task(tokio::spawn(async move {
+            Python::attach(|py| {
+                // Nobody awaits on a loop that is closed, and it takes no answer: each would print a traceback.
+                if !awaited.is_some_and(|locals| is_closed(&locals.event_loop(py))) {
+                    work();
+                }
+            });
+        }))
     }
+}
+
+fn is_closed(event_loop: &Bound<'_, PyAny>) -> bool {
+    let closed = event_loop.call_method0(intern!(event_loop.py(), "is_closed"));
+    closed.and_then(|closed| closed.extract()).unwrap_or(false)
 }
 
 tokio::task_local! {
     static LOCALS: TaskLocals;
+    /// The loop on which somebody awaits what the task is for.
+    static AWAITED: RefCell<Option<TaskLocals>>;
 }
 
 impl ContextExt for BridgeRuntime {
@@ -205,6 +213,7 @@ impl ContextExt for BridgeRuntime {
     where
         F: Future<Output = R> + Send + 'static,
     {
+        let _ = AWAITED.try_with(|awaited| awaited.replace(Some(locals.clone())));
         Box::pin(LOCALS.scope(locals, future))
     }
 

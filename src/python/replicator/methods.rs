@@ -13,6 +13,7 @@ use super::{
     transaction::Transaction,
 };
 use crate::{
+    engine::LOOK_AGAIN,
     python::{
         given::{
             given::{Given, text_of},
@@ -276,10 +277,21 @@ impl Replicator {
     fn aflush<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         entry("aflush", || {
             let (py, live, deadline) = (slf.py(), slf.get().live()?, deadline(timeout)?);
-            // Now: no thread that delivers takes the GIL.
-            let clean = IntegrationStats::of(slf)?.is_clean();
+            // It runs on the one thread that takes the GIL.
+            let replicator = slf.clone().unbind();
+            let integrations = move || Python::attach(|py| IntegrationStats::of(replicator.bind(py)));
             bridge::awaitable(py, &live.handle.clone(), async move {
-                Ok(live.engine.flushed(deadline).await && clean)
+                let all = async {
+                    while integrations().is_ok_and(|found| found.are_held()) {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                    live.engine.flushed(None).await
+                };
+                let settled = match deadline {
+                    Some(deadline) => tokio::time::timeout_at(deadline.into(), all).await.unwrap_or(false),
+                    None => all.await,
+                };
+                Ok(settled && integrations()?.is_clean())
             })
         })
     }

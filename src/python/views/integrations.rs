@@ -30,19 +30,28 @@ pub struct IntegrationStats {
     /// For how many seconds the oldest of them has been waiting.
     #[pyo3(get)]
     oldest: f64,
+    /// Why the order on the replicas may not be that of the commits; None if nothing says so.
+    #[pyo3(get)]
+    unordered: Option<String>,
 }
 
 impl IntegrationStats {
     /// What they know now; empty where none is in use.
     pub fn of(replicator: &Bound<'_, PyAny>) -> PyResult<Self> {
         let Some(health) = health(replicator.py())? else { return Ok(Self::default()) };
-        let (errors, missed, held, oldest) = health.call_method1("of", (replicator,))?.extract()?;
-        Ok(Self { errors, missed, held, oldest })
+        let (errors, missed, held, oldest, unordered) =
+            health.call_method1("of", (replicator,))?.extract()?;
+        Ok(Self { errors, missed, held, oldest, unordered })
     }
 
-    /// Whether the replicas are sent all that was committed.
+    /// Whether the replicas are sent all that was committed, in its order.
     pub fn is_clean(&self) -> bool {
-        self.held == 0 && self.missed.is_empty()
+        self.held == 0 && self.missed.is_empty() && self.unordered.is_none()
+    }
+
+    /// Whether commits wait for one before them.
+    pub fn are_held(&self) -> bool {
+        self.held > 0
     }
 }
 
@@ -91,11 +100,12 @@ impl IntegrationStats {
         entry("__repr__", || {
             let count = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
             Ok(format!(
-                "IntegrationStats(errors={}, missed={}, held={}, oldest={:.3})",
+                "IntegrationStats(errors={}, missed={}, held={}, oldest={:.3}, unordered={:?})",
                 count(&self.errors),
                 count(&self.missed),
                 self.held,
-                self.oldest
+                self.oldest,
+                self.unordered
             ))
         })
     }

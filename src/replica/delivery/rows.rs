@@ -10,6 +10,17 @@ pub fn foreign_row() -> Reason {
     )
 }
 
+pub fn same_row(other: &str) -> Reason {
+    Reason::new(
+        ReasonCode::Diverged,
+        format!(
+            "the replica's watermark was moved by someone else: by what was sent to replica {other}; the two are one database \
+             at two addresses, which gets each write once: take one of them out of the settings. Or they were swapped: sync \
+             both anew, then resume them"
+        ),
+    )
+}
+
 pub fn missing_row() -> Reason {
     Reason::new(
         ReasonCode::Diverged,

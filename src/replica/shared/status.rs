@@ -1,8 +1,11 @@
 //! What can be seen of a replica from outside.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use super::backoff::Breaker;
@@ -84,7 +87,12 @@ pub struct Status {
     /// Whether it is known to differ from the primary.
     pub diverged: AtomicBool,
     condition: Mutex<Condition>,
+    /// How the newest texts are recognised that were sent there.
+    chains: Mutex<VecDeque<u64>>,
 }
+
+/// How many of them are known.
+const CHAINS: usize = 16;
 
 /// What a replica is doing and why.
 #[derive(Debug, Clone, Default)]
@@ -119,6 +127,18 @@ impl Status {
     /// Changes what it is doing and why.
     pub fn update<T>(&self, change: impl FnOnce(&mut Condition) -> T) -> T {
         change(&mut self.condition.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a text is sent.
+    pub fn sends(&self, chain: u64) {
+        let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        chains.truncate(CHAINS - 1);
+        chains.push_front(chain);
+    }
+
+    /// Whether a text was sent there lately.
+    pub fn has_sent(&self, chain: u64) -> bool {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner).contains(&chain)
     }
 
     /// Adds to a counter.

@@ -1,12 +1,14 @@
 //! What the replica's row proves after an answer that does not tell what happened.
 
+use std::sync::Arc;
+
 use super::task::Task;
 use crate::{
     replica::{
         delivery::{
             delivery::{Delivery, Doubt},
             proof::{Proof, Sent, prove},
-            rows::{foreign_row, impossible_row, missing_row, not_our_row},
+            rows::{foreign_row, impossible_row, missing_row, not_our_row, same_row},
         },
         shared::status::Activity,
     },
@@ -50,7 +52,7 @@ impl Task {
                 return self.nothing_ran(doubt);
             }
             Proof::Ran(at) => at,
-            Proof::Foreign => return self.stop(Activity::Diverged, foreign_row()),
+            Proof::Foreign => return self.stop_at_foreign(row),
             Proof::Impossible => return self.stop(Activity::Diverged, impossible_row()),
         };
         // An older text that ran late says nothing about what the newest one was answered.
@@ -69,6 +71,15 @@ impl Task {
             Doubt::Failed(reason) => self.settle_failed(reason),
             Doubt::Lost(reason) => self.suspect(left, reason),
         }
+    }
+
+    /// Someone else moved the row: perhaps a text of ours for another replica.
+    pub(super) fn stop_at_foreign(&mut self, row: &Row) {
+        let shared = Arc::clone(&self.shared);
+        let others = shared.status.iter().enumerate().filter(|(at, _)| *at != usize::from(self.replica));
+        let same = others.into_iter().find(|(_, other)| other.has_sent(row.chain));
+        let reason = same.map_or_else(foreign_row, |(at, _)| same_row(shared.name(at as u8)));
+        self.stop(Activity::Diverged, reason);
     }
 
     /// Shortens the pause to the next try, as far as this one got somewhere: something was settled, or a smaller text comes

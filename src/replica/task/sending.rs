@@ -147,6 +147,7 @@ impl Task {
         let last = writes.last().map_or(self.delivery.position, |write| write.seq);
         self.delivery.sends.push(last);
         self.delivery.issued.push(Issued { chain, last });
+        self.status().sends(chain);
         let excess = self.delivery.issued.len().saturating_sub(MAX_ISSUED);
         self.delivery.issued.drain(..excess);
         let excess = self.delivery.sends.len().saturating_sub(MAX_ISSUED);

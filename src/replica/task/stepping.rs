@@ -4,13 +4,7 @@ use tokio::time::Instant;
 
 use super::task::Task;
 use crate::{
-    replica::{
-        delivery::{
-            delivery::Doubt,
-            rows::{foreign_row, not_our_row},
-        },
-        shared::status::Activity,
-    },
+    replica::delivery::{delivery::Doubt, rows::not_our_row},
     wire::{Verdict, handshake},
     write::{Reason, ReasonCode},
 };
@@ -50,7 +44,7 @@ impl Task {
                     self.delivery.doubt.get_or_insert(Doubt::Lost(late));
                     self.compare(row);
                 }
-                ([row], None) if row.is_sound() => self.stop(Activity::Diverged, foreign_row()),
+                ([row], None) if row.is_sound() => self.stop_at_foreign(row),
                 _ => self.pause(None, not_our_row()).await,
             },
             Verdict::Retry { after, reason } => self.pause(after, reason).await,

@@ -1,4 +1,4 @@
-"""Run by `manage.py test`, in a process of its own: see tests/test_django_runs.py."""
+"""Run by `manage.py test`, in a process of its own: see test_django_runs.py."""
 
 from __future__ import annotations
 

@@ -23,6 +23,10 @@ impl Store {
             let state = State { finished: true, ..State::default() };
             return Ok(Cursor { position: self.last()?, state });
         };
+        self.cursor_of_bit(bit)
+    }
+
+    pub(super) fn cursor_of_bit(&self, bit: u8) -> Result<Cursor> {
         let sql = "SELECT position, state, sum FROM replicas WHERE bit = ?1";
         let (position, state, sum): (i64, String, u32) = self
             .connection
@@ -49,7 +53,7 @@ impl Store {
         self.bits[index].map_or(Ok(()), |bit| self.save_bit(bit, position, state))
     }
 
-    fn save_bit(&self, bit: u8, position: u64, state: &str) -> Result<()> {
+    pub(super) fn save_bit(&self, bit: u8, position: u64, state: &str) -> Result<()> {
         let sql = "UPDATE replicas SET position = ?2, state = ?3, sum = ?4 WHERE bit = ?1";
         let position = position.min(NOTHING_MORE) as i64;
         let sum = sum_of(&[position], state);

@@ -1,17 +1,18 @@
 //! The replicas that a journal's file knows: each has a bit in it while it is in the settings, or has something pending.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::{Store, cursors::state_of};
 use crate::{
     journal::{
         file::{error::Result, sum::sum_of},
         memory::{
-            cursor::{Cursor, NOTHING_MORE},
+            cursor::{Cursor, NOTHING_MORE, State, Stop, Stopped},
             limits::Pending,
         },
     },
     sql::MAX_REPLICAS,
+    write::{Reason, ReasonCode},
 };
 
 /// The bytes of a page.
@@ -89,11 +90,15 @@ impl Store {
             if is_own && (given_up || pending.writes == 0) {
                 self.dismiss(bit)?;
             } else {
+                if is_own {
+                    self.goes(bit)?;
+                }
                 kept.push((bit, told.len()));
             }
             told.push(Gone { name, pending, given_up });
         }
         if is_own {
+            known.iter().try_for_each(|(bit, name)| self.comes_back(*bit, name))?;
             let mut taken: u64 = known.iter().map(|(bit, _)| 1 << bit).sum();
             let new: Vec<_> =
                 names.iter().filter(|name| known.iter().all(|(_, known)| known != *name)).collect();
@@ -146,6 +151,8 @@ impl Store {
         let lag = self.lag_of_bit(bit)?.writes;
         // One that lacks something is not to be known again.
         let keep = "INSERT OR REPLACE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1 AND ?3";
+        self.connection
+            .execute("DELETE FROM gone WHERE name = (SELECT name FROM replicas WHERE bit = ?1)", [bit])?;
         self.connection.execute(keep, params![bit, last, lag == 0])?;
         self.connection.execute("DELETE FROM replicas WHERE bit = ?1", [bit])?;
         let sql =
@@ -154,20 +161,59 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a replica a bit. It gets what is written from now on.
-    fn admit(&self, bit: u8, name: &str) -> Result<()> {
-        let last = self.last()?;
-        let sql = "INSERT INTO replicas SELECT ?1, name, position, state, sum FROM gone WHERE name = ?2 AND last = ?3";
-        let known = self.connection.execute(sql, params![bit, name, last as i64])?;
+    /// Notes after which write a replica is away that keeps its bit, since something is pending for it.
+    fn goes(&self, bit: u8) -> Result<()> {
+        let sql =
+            "INSERT OR IGNORE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1";
+        self.connection.execute(sql, params![bit, self.last()? as i64])?;
+        Ok(())
+    }
+
+    /// One that kept its bit goes on, unless there were writes meanwhile: those are not for it, and it would lack them
+    /// without a word.
+    fn comes_back(&self, bit: u8, name: &str) -> Result<()> {
+        let sql = "SELECT last FROM gone WHERE name = ?1";
+        let left = self.connection.query_row(sql, [name], |row| row.get::<_, i64>(0)).optional()?;
+        let Some(left) = left else { return Ok(()) };
         self.connection.execute("DELETE FROM gone WHERE name = ?1", [name])?;
-        if known == 0 {
-            let (position, state) = (last as i64, state_of(&Cursor::default()));
-            // In one step with its sum: a row without one is damaged.
-            self.connection.execute(
-                "INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![bit, name, position, state, sum_of(&[position], &state)],
-            )?;
+        let last = self.last()? as i64;
+        if left == last {
+            return Ok(());
         }
+        let mut cursor = self.cursor_of_bit(bit)?;
+        cursor.state.stopped = cursor.state.stopped.or_else(|| Some(lacks(left + 1, last)));
+        self.save_bit(bit, cursor.position, &state_of(&cursor))
+    }
+
+    /// Gives a replica a bit. It gets what is written from now on. One that comes back after others have got something is
+    /// right only if it was synced from a copy of the primary: its watermark says so, where it ever had one, and what it had
+    /// rejected before is in the copy.
+    fn admit(&self, bit: u8, name: &str) -> Result<()> {
+        let last = self.last()? as i64;
+        let sql = "SELECT last, state FROM gone WHERE name = ?1";
+        let gone = self
+            .connection
+            .query_row(sql, [name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)));
+        let gone = gone.optional()?;
+        let sql = "INSERT INTO replicas SELECT ?1, name, position, state, sum FROM gone WHERE name = ?2 AND last = ?3";
+        let known = self.connection.execute(sql, params![bit, name, last])?;
+        self.connection.execute("DELETE FROM gone WHERE name = ?1", [name])?;
+        if known > 0 {
+            return Ok(());
+        }
+        self.delete_letters_of(name)?;
+        let mut state = State::default();
+        if let Some((left, before)) = gone
+            && serde_json::from_str::<State>(&before).is_ok_and(|before| before.standing.is_none())
+        {
+            state.stopped = Some(lacks(left + 1, last));
+        }
+        let state = state_of(&Cursor { position: last as u64, state });
+        // In one step with its sum: a row without one is damaged.
+        self.connection.execute(
+            "INSERT INTO replicas VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![bit, name, last, state, sum_of(&[last], &state)],
+        )?;
         Ok(())
     }
 
@@ -184,4 +230,13 @@ impl Store {
             Ok(Pending { writes: row.get::<_, i64>(0)? as usize, bytes: row.get::<_, i64>(1)? as usize })
         })?)
     }
+}
+
+/// Why a replica gets nothing more that was away from write `first` on.
+fn lacks(first: i64, last: i64) -> Stopped {
+    let message = format!(
+        "the replica was not among the settings when writes {first} to {last} were handed over, and lacks them; sync it anew, \
+         then resume it"
+    );
+    Stopped::new(Stop::Diverged, &Reason::new(ReasonCode::Diverged, message))
 }

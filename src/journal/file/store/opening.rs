@@ -19,6 +19,9 @@ use crate::journal::file::{
     settings::Durability,
 };
 
+/// How long the opening of a file waits for a lock that another tool holds on it.
+const STARTING: Duration = Duration::from_secs(5);
+
 impl Store {
     /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
     pub fn create(path: &Path, origin: Origin<'_>, durability: Durability, after: f64) -> Result<Self> {
@@ -33,7 +36,15 @@ impl Store {
         // The header goes to the main file, where it can be read without opening the database.
         connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin: id.into(), named, bits: Vec::new(), same: true })
+        Ok(Self {
+            connection,
+            room,
+            origin: id.into(),
+            named,
+            bits: Vec::new(),
+            same: true,
+            patience: STARTING,
+        })
     }
 
     /// Opens a file that was found. Nothing is written before it is known to be ours.
@@ -46,7 +57,7 @@ impl Store {
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true })
+        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true, patience: STARTING })
     }
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
@@ -126,8 +137,7 @@ impl Store {
 fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
     private::narrow(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    // A user who looks into the file with another tool may hold a lock for a moment.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(STARTING)?;
     let sync = if durability == Durability::Disk { "FULL" } else { "NORMAL" };
     connection.execute_batch(&format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; \

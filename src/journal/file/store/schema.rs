@@ -10,7 +10,7 @@ pub const VERSION: i32 = 2;
 /// `body` holds the statement's text where `many` is 0 and JSON where it is 1. `sum` is a CRC-32 of the row.
 ///
 /// `in_use` is 1 from the opening to a clean end; a file of version 1 does not say (NULL). `gone` holds replicas that left the
-/// settings with nothing pending, and the number of the last write at that time.
+/// settings, and the number of the last write at that time; those with something pending are in `replicas`, too.
 pub const SCHEMA: &str = "
 CREATE TABLE origin (id TEXT NOT NULL, named INTEGER NOT NULL, created REAL NOT NULL, last INTEGER NOT NULL, in_use INTEGER);
 CREATE TABLE replicas (bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, position INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL);

@@ -11,6 +11,7 @@ import pytest
 from powerloss import trace
 from powerloss.disk import Disk, How, Image
 from powerloss.scenarios import SHORT, WEAK, Scenario, folder
+from powerloss.states import resets
 from powerloss.trace import Event
 
 SEED = int(os.environ.get("POWERLOSS_SEED", "1"))
@@ -108,3 +109,13 @@ def test_of_a_log_that_is_cut_and_written_anew_nothing_is_made_up() -> None:
     disk = happen(*start, Event("write", "/m/a/f", at=0, data=b"t"))
     found = {disk.image(How(random.Random(s), 512, 0.5, 0.5, 1.0))["f"] for s in range(300)}
     assert found == {b"one", b"t", b"", b"o", b"\0", b"\0\0\0", b"t\0\0"}
+
+
+def test_a_log_that_is_begun_anew_is_told_from_one_that_was_emptied() -> None:
+    log = "/m/a/f-wal"
+    page = b"p" * 100
+    first = (Event("create", log), Event("write", log, at=0, data=page))
+    assert resets([*first, Event("write", log, at=100, data=page)]) == []
+    assert resets([*first, Event("length", log, at=0), Event("write", log, at=0, data=page)]) == []
+    assert resets([*first, Event("unlink", log), *first]) == []
+    assert resets([*first, Event("write", log, at=0, data=page)]) == [2]

@@ -625,7 +625,8 @@ def _child(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 START = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
 from afterquery import Replicator, Replica
 replicator = Replicator(sys.argv[1:], auth_token=os.environ["TOKEN"], retry_base=0.01)
 """

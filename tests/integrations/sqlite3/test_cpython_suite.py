@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.docs import ROOT
+
 TRACE = "a trace callback shows the BEGIN and the COMMIT around a statement of its own"
 KNOWN = {
     "test_trace_callback_content": TRACE,
@@ -23,7 +25,7 @@ KNOWN = {
 
 
 def test_it_is_sqlite3_as_cpython_tests_it(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "support" / "cpython_suite.py"
+    script = ROOT / "tests" / "support" / "cpython_suite.py"
     run = subprocess.run(
         [sys.executable, "-W", "ignore", str(script)],
         cwd=tmp_path,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -262,3 +266,40 @@ def test_the_file_of_a_full_disk_is_sound(site: Site) -> None:
     site.up()
     site.deliver()
     assert len(site.written(0)) == len(site.written(1)) == saved > 5
+
+
+LOCKING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_a_caller_is_not_held_by_another_tools_lock(site: Site, durability: str) -> None:
+    """It is as when the disk fails: told, delivered from memory, and made good afterwards."""
+    with site.connect(durability=durability) as replicator:
+        fulfilled(write(replicator, "a", 0))
+        (file,) = site.files()
+        command = [sys.executable, "-c", LOCKING, str(file)]
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as tool:
+            assert tool.stdout is not None
+            assert tool.stdin is not None
+            tool.stdout.readline()
+            began, slow = time.monotonic(), 0
+            for k in range(1, 50):
+                before = time.monotonic()
+                fulfilled(write(replicator, "a", k))
+                slow += time.monotonic() - before > 0.2
+            # Long before another tool's lock is waited for as at the start.
+            assert time.monotonic() - began < 4
+            assert slow < 10
+            assert "locked" in str(replicator.stats().journal_problem)
+            assert replicator.stats().unsaved > 0
+            tool.stdin.close()
+        until(lambda: replicator.stats().journal_problem is None, "it can be written again", 10)
+        assert replicator.stats().unsaved == 0
+        assert replicator.sync()
+    assert site.written() == list(range(50))

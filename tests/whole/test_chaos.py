@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from chaos import episodes, told
+from chaos import episodes, page, told
 from chaos.check import Read, check, late, reader
 from chaos.damage import DAMAGES
-from chaos.evidence import Evidence
+from chaos.evidence import Copy, Evidence
 from chaos.findings import Findings
 from chaos.scenarios import LONG, PEERS, SHORT, AnyScenario, missing
 from chaos.soak import soak
@@ -142,6 +142,28 @@ def test_the_checker_sees_what_the_app_was_told_falsely(
     assert "outcome" in judge(replace(evidence, known=[turned]), files).wrong
     told_of_nothing = f"DELETE FROM trace WHERE k = {known.k}"
     assert "outcome" in judge(evidence, files, told_of_nothing).wrong
+
+
+def test_the_checker_sees_what_runs_once_more_after_a_copy(
+    ended: tuple[Evidence, dict[str, Path]],
+) -> None:
+    """What is in the copy must neither run on it nor be a dead letter that is left."""
+    evidence, files = ended
+    last = max(evidence.committed)
+    copied = replace(evidence, copies={"peer-0": Copy(last, evidence.primary)})
+    again = judge(copied, files, "DELETE FROM trace WHERE k <> {early}")
+    assert any("is in the copy, and ran" in line for line in again.examples)
+    left = judge(copied, files, "DELETE FROM trace")
+    assert any("a dead letter of it is left" in line for line in left.examples)
+
+
+def test_each_step_of_the_page_is_known() -> None:
+    """One that nobody here knows is not passed over, and the code is the page's own."""
+    found = page.steps()
+    assert len(found) == 3
+    assert "os.replace" in page.code(found[1])
+    with pytest.raises(AssertionError, match="no link"):
+        page.code(found[0])
 
 
 def test_what_was_at_risk_may_be_lost_but_only_from_the_end(

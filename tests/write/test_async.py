@@ -355,3 +355,54 @@ def test_stats_and_skips_from_a_coroutine(processes: list[PeerProcess]) -> None:
             assert of(replicator, processes[0].name).fulfilled == 20
 
     asyncio.run(main())
+
+
+CLOSED_LOOP = """
+import asyncio, sys
+from afterquery import Replica, Replicator
+
+replicator = Replicator([Replica(sys.argv[1], auth_token=sys.argv[2], name="peer")], retry_max=0.1)
+handle = replicator.after_query("INSERT INTO log (v) VALUES (1)", (), 1)
+
+async def wait():
+    return await handle
+
+async def main():
+    asyncio.ensure_future(wait())
+    asyncio.ensure_future(replicator.aflush(None))
+    await asyncio.sleep(0)
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+print("closed", flush=True)
+sys.stdin.readline()
+assert replicator.flush(60) and handle.settled
+assert asyncio.run(wait())[0].status == "fulfilled"
+replicator.close(10)
+"""
+
+
+def test_an_answer_for_a_loop_that_is_closed_is_dropped_without_a_word(
+    processes: list[PeerProcess],
+) -> None:
+    def until_it_may(_: object) -> faults.Fault:
+        return faults.Pass() if may else faults.CutBeforeRequest()
+
+    may = False
+    with Proxy(processes[0].url, until_it_may) as proxy:
+        command = [sys.executable, "-c", CLOSED_LOOP, proxy.url, ADMIN_TOKEN]
+        program = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert program.stdout is not None
+        assert program.stdout.readline() == "closed\n"
+        may = True
+        _, errors = program.communicate("\n", TIMEOUT)
+    assert program.returncode == 0, errors
+    assert "Event loop is closed" not in errors
+    assert _values(processes[0]) == [1]

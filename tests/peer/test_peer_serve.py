@@ -15,6 +15,7 @@ from afterquery._errors import ConfigurationError
 from afterquery.peer import serve as served
 from afterquery.peer.serve import serve
 from support.client import Client
+from support.docs import ROOT
 from support.peer import PeerProcess, locked
 from support.process import ADMIN_TOKEN, CLIENT_TOKEN
 from support.until import until
@@ -58,7 +59,7 @@ def test_sigint_ends_it_too(tmp_path: Path) -> None:
 
 
 def test_it_says_nothing_but_that_it_listens(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "support" / "run_peer.py"
+    script = ROOT / "tests" / "support" / "run_peer.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path / "copy.db"), "0"],
         env=PeerProcess(tmp_path).full_environment(),

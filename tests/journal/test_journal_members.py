@@ -85,6 +85,58 @@ def test_what_is_pending_waits_for_one_that_comes_back_and_is_known_by_its_name(
     assert site.written(0) == site.written(1) == [0, 1, 2]
 
 
+def test_one_that_left_with_something_pending_does_not_lack_the_rest_without_a_word(
+    site: Site,
+) -> None:
+    """What came while it was away is not for it: it says so, once and after a restart."""
+    one, two = site.replicas
+    with _open(site, one, two) as replicator:
+        fulfilled(write(replicator, "a", 0))
+        site.down(1)
+        handle = write(replicator, "a", 1)
+        until(lambda: any(o.replica == one.name for o in handle.outcomes), "one has it")
+        replicator.close(0.1)
+    site.up(1)
+    _write(site, one, rows=range(2, 4))
+    _write(site, one, rows=range(4, 5))
+    with _open(site, one, two) as replicator:
+        until(lambda: of(replicator, two.name).state == "diverged", "it is reported")
+        assert "writes 3 to 5" in str(of(replicator, two.name).reason)
+        replicator.close(0.1)
+    with _open(site, one, two) as replicator:
+        until(lambda: of(replicator, two.name).state == "diverged", "it is reported again")
+        _rebuild(site, 1, [0, 1, 2, 3, 4])
+        replicator.resume(two.name)
+        fulfilled(write(replicator, "a", 5))
+    assert site.written(0) == site.written(1) == list(range(6))
+
+
+def test_one_that_never_got_anything_does_not_lack_the_rest_without_a_word(site: Site) -> None:
+    """No watermark could tell it."""
+    one, two = site.replicas
+    _write(site, one, two, rows=range(0))
+    _write(site, one, rows=range(2))
+    with _open(site, one, two) as replicator:
+        until(lambda: of(replicator, two.name).state == "diverged", "it is reported")
+        replicator.close(0.1)
+
+
+def test_what_was_rejected_before_a_copy_is_no_letter_of_the_one_that_comes_back(
+    site: Site,
+) -> None:
+    """Replayed, it would be there twice."""
+    one, two = site.replicas
+    site.peers[1].client().run("ALTER TABLE log RENAME TO away")
+    _write(site, one, two, rows=range(1))
+    site.peers[1].client().run("ALTER TABLE away RENAME TO log")
+    _write(site, one, rows=range(1, 2))
+    _rebuild(site, 1, [0, 1])
+    with _open(site, one, two) as replicator:
+        fulfilled(write(replicator, "a", 2))
+        assert replicator.dead_letters() == []
+    assert site.written(1) == [0, 1, 2]
+
+
 def test_what_is_pending_for_one_that_is_gone_is_bounded(site: Site) -> None:
     one, two = site.replicas
     site.down(1)

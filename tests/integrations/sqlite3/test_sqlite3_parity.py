@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import afterquery.peer
 import afterquery.sqlite3
 from afterquery import Replicator
 from afterquery._failures import failures
@@ -174,7 +175,7 @@ def logger() -> Iterator[logging.Logger]:
 def test_a_configuration_that_does_not_name_us_does_not_mute_us(
     logger: logging.Logger, tmp_path: Path
 ) -> None:
-    bystander = logging.getLogger("bystander")
+    bystander, of_peer = logging.getLogger("bystander"), logging.getLogger(afterquery.peer.__name__)
     file = tmp_path / "log.ini"
     file.write_text(
         "[loggers]\nkeys=root\n[handlers]\nkeys=\n[formatters]\nkeys=\n"
@@ -188,6 +189,7 @@ def test_a_configuration_that_does_not_name_us_does_not_mute_us(
         configure()
         assert bystander.disabled
         assert not logger.disabled
+        assert not of_peer.disabled
         bystander.disabled = False
     # What somebody says of it by its name holds.
     logging.config.dictConfig(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from afterquery import Replicator
+from afterquery import Replica, ReplicaStats, Replicator
 from replication.site import SCHEMA, Site, proxied_peers, write
 from replication.world import connect, fulfilled, of, prepare, until
 from support import faults
@@ -318,3 +318,24 @@ def test_one_origin_in_two_directories_is_noticed_by_whoever_comes_second(site: 
         fulfilled(write(one, "copy", 2))
         one.close(5)
     assert site.order(0) == site.order(1) == ["seed", "copy", "copy"]
+
+
+def test_one_database_at_two_addresses_is_named(site: Site) -> None:
+    """It gets each write once, and whoever comes second says which replica it is."""
+    port = site.peers[0].port
+    one = Replica(f"http://127.0.0.1:{port}", name="one")
+    two = Replica(f"http://localhost:{port}", name="two")
+    with connect(one, two) as replicator:
+        for k in range(10):
+            write(replicator, "a", k)
+
+        def stopped() -> list[ReplicaStats]:
+            return [one for one in replicator.stats().replicas if one.state == "diverged"]
+
+        until(stopped, "one of them is seen to be the other")
+        (second,) = stopped()
+        (first,) = [one for one in replicator.stats().replicas if one.name != second.name]
+        assert f"sent to replica {first.name}; the two are one database" in str(second.reason)
+        until(lambda: of(replicator, first.name).pending == 0, "the other goes on")
+        replicator.close(0.1)
+    assert site.written(0) == list(range(10))
