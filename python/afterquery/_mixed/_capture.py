@@ -1,0 +1,112 @@
+"""Triggers of ours on the user's connection, which note the key of each row that changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from afterquery._mixed._notes import Notes
+from afterquery._mixed._own import Own
+from afterquery._mixed._table import Table
+from afterquery._mixed._verdict import Verdict
+from afterquery._sql import fold
+
+PREFIX = "afterquery_note_"
+"""What the names of the triggers begin with."""
+
+_ROW = "afterquery_row"
+
+
+class Capture:
+    """The triggers and notes of one connection."""
+
+    def __init__(self, own: Own) -> None:
+        self._own = own
+        self._notes: dict[Table, Notes] = {}
+        self._numbers = 0
+        self._made: set[str] | None = set()
+        """The names of the triggers that are there; None where a rollback may have removed some."""
+
+    def notes(self, table: Table, encoding: str) -> Notes:
+        """Those of a table."""
+        found = self._notes.get(table)
+        if found is None:
+            found = self._notes[table] = Notes(table, self._numbers, encoding)
+            self._numbers += 1
+            found.register(self._own)
+        return found
+
+    def noted(self) -> list[Notes]:
+        """Those that are not empty."""
+        return [notes for notes in self._notes.values() if len(notes)]
+
+    def ensure(self, verdict: Verdict, encoding: str) -> None:
+        """Make the triggers that a statement needs, and no others: they cost, and may change what
+        SQLite checks first. Raises `sqlite3.Error` where one cannot be made."""
+        for table in verdict.tables:
+            notes = self.notes(table, encoding)
+            for name, event, text in _triggers(table, notes, replaces=verdict.replaces):
+                if (table.name, event) in verdict.events and name not in self._there():
+                    self._own.run(f"CREATE TEMP TRIGGER {name} {text}")
+                    self._there().add(name)
+
+    def remove(self) -> None:
+        """Remove all triggers, before the schema changes. Raises `sqlite3.Error`."""
+        for name in sorted(self._there()):
+            self._own.run(f"DROP TRIGGER IF EXISTS temp.{name}")
+            self._there().discard(name)
+
+    def rolled_back(self) -> None:
+        """Triggers that were made or removed since may be as they were."""
+        self._made = None
+
+    def forget(self) -> None:
+        """The tables are others now; nothing is noted."""
+        self._notes = {table: notes for table, notes in self._notes.items() if len(notes)}
+
+    def _there(self) -> set[str]:
+        if self._made is None:
+            rows = self._own.rows(
+                "SELECT name AS a FROM temp.sqlite_master WHERE type = 'trigger'"
+                f" AND substr(name, 1, {len(PREFIX)}) = '{PREFIX}'"
+            )
+            self._made = {name for (name,) in rows}
+        return self._made
+
+
+def _triggers(table: Table, notes: Notes, *, replaces: bool) -> Iterator[tuple[str, str, str]]:
+    """The names of the triggers, what they are for, and their texts from there on."""
+    assert table.key is not None
+    number = notes.call("there", "NEW").split("(")[0].split("_")[2]
+    changed = " OR ".join(
+        f"OLD.{column} IS NOT NEW.{column}{collation}"
+        for column, collation in zip(table.key.columns, table.key.collations, strict=True)
+    )
+    there, gone = notes.call("there", "NEW"), notes.call("gone", "OLD")
+    bodies = {
+        "AFTER INSERT": f"SELECT {there};",
+        "AFTER UPDATE": f"SELECT {there}; SELECT {gone} WHERE {changed};",
+        "AFTER DELETE": f"SELECT {gone};",
+    }
+    if replaces and table.uniques:
+        conflicts = "".join(_conflicts(table, notes))
+        bodies |= {"BEFORE INSERT": conflicts, "BEFORE UPDATE": conflicts}
+    for event, body in bodies.items():
+        name = f"{PREFIX}{number}_{fold(event.replace(' ', '_'))}"
+        yield name, event.split(" ")[1], f"{event} ON {table.target} BEGIN {body} END"
+
+
+def _conflicts(table: Table, notes: Notes) -> Iterator[str]:
+    """Statements that note the rows which have to go if NEW takes their place."""
+    for unique in table.uniques:
+        equal = [f"{old} = {new}" for old, new in zip(unique.old, unique.new, strict=True)]
+        where = " AND ".join([*equal, *([f"({unique.where})"] if unique.where else [])])
+        yield f"SELECT {notes.call('there', _ROW)} FROM {table.target} AS {_ROW} WHERE {where};"
+
+
+def cannot(error: sqlite3.Error) -> str:
+    """Why rows could not be captured, and what to do."""
+    return (
+        f"rows that a statement changes could not be captured ({error}): compare the replicas, "
+        "and allow temporary triggers on the connection"
+    )
