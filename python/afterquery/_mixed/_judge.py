@@ -244,7 +244,7 @@ def _row(effects: Effects, insert: Insert, table: Table, rows: Verdict, *, skips
         or (skips and insert.returning)
     ):
         return rows
-    return Verdict(Kind.ROW, rows.reason, insert.sql, (table,), may_skip=skips)
+    return Verdict(Kind.ROW, rows.reason, insert.sql, (table,), may_skip=skips, otherwise=rows)
 
 
 def _of_drawn(

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from afterquery._mixed._shadow import Shadow
 from afterquery._mixed._signature import Object, Signature
-from afterquery._mixed._table import Table, read_table
+from afterquery._mixed._table import Table, affinity, read_table
 from afterquery._mixed._words import words
 from afterquery._sql import fold
 
@@ -54,7 +54,13 @@ class Model:
                 ):
                     return None
                 indexes = [one for one in self._objects["main"] if one.kind == "index"]
-                found = read_table(self.shadow, item, indexes, self.applications)
+                found = read_table(
+                    self.shadow,
+                    item,
+                    indexes,
+                    self.applications,
+                    self._compared.get(fold(item.name), frozenset()),
+                )
                 self._tables[fold(name)] = found
             return found
 
@@ -136,6 +142,35 @@ class Model:
                     found.add(fold(child))
                     coming.append(fold(child))
         return found
+
+    @cached_property
+    def _compared(self) -> dict[str, frozenset[str]]:
+        """Of each table, folded: the columns that foreign keys compare with another affinity."""
+        found: dict[str, set[str]] = {}
+        for item in self._kinds.values():
+            if item.kind != "table":
+                continue
+            for parent, child_column, parent_column in self.shadow.rows(
+                'SELECT "table", "from", "to" FROM pragma_foreign_key_list(?, ?)',
+                (item.name, "main"),
+            ):
+                here = self._affinity(item.name, child_column)
+                if parent_column is None or here != self._affinity(parent, parent_column):
+                    found.setdefault(fold(item.name), set()).add(fold(child_column))
+                    there = [parent_column] if parent_column else self._columns(parent)
+                    found.setdefault(fold(parent), set()).update(map(fold, there))
+        return {name: frozenset(columns) for name, columns in found.items()}
+
+    def _affinity(self, table: str, column: str) -> str:
+        types = self.shadow.rows(
+            "SELECT type FROM pragma_table_xinfo(?, 'main') WHERE name = ? COLLATE NOCASE",
+            (table, column),
+        )
+        return affinity(types[0][0]) if types else ""
+
+    def _columns(self, table: str) -> list[str]:
+        rows = self.shadow.rows("SELECT name FROM pragma_table_xinfo(?, 'main')", (table,))
+        return [name for (name,) in rows]
 
     def related(self, name: str) -> set[str]:
         """Folded: the tables that its foreign keys look into, and those that look into it."""

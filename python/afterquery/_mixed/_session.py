@@ -24,6 +24,9 @@ from afterquery._sql import fold
 _MANY = 20_000
 """Keys that are kept at most from statement to statement; a single one may note more."""
 _VERDICTS = 2_048
+_UNASKED = object()
+_LAST = 2**63 - 1
+"""The largest id; after it they are drawn at random."""
 
 
 class Mixed:
@@ -39,12 +42,16 @@ class Mixed:
         add: Add,
         uncertain: Callable[[str], None],
         quiet: Quiet = nullcontext,
+        add_many: Callable[[str, Sequence[Any]], None] | None = None,
     ) -> None:
         self._own = Own(connection, quiet)
         self._connection = connection
         self._add = add
+        self._add_many = add_many or self._one_by_one
         self._uncertain = uncertain
         self._capture = Capture(self._own)
+        self._was_pending = False
+        """Whether anything was noted before the statement that runs."""
         self._whole: dict[Table, None] = {}
         """Tables that travel whole with the next `flush`."""
         self._model: Model | None = None
@@ -57,6 +64,11 @@ class Mixed:
 
     # What the adapter asks.
 
+    @property
+    def pending(self) -> bool:
+        """Whether `flush` has anything to add."""
+        return bool(self._whole) or bool(self._capture.noted())
+
     def judge(self, sql: str, parameters: Any = ()) -> Verdict:
         """How a statement travels, before it runs."""
         self._refresh()
@@ -67,12 +79,23 @@ class Mixed:
             if len(model.verdicts) >= _VERDICTS:
                 model.verdicts.clear()
             model.verdicts[settings, sql] = verdict
+        if parameters is _UNASKED:
+            return verdict
         if verdict.ids and verdict.otherwise and _draws(verdict.ids, parameters):
             return verdict.otherwise
         return verdict
 
+    def judge_many(self, sql: str) -> Verdict:
+        """How a statement travels that runs for many rows, whose ids are not told."""
+        verdict = self.judge(sql, _UNASKED)
+        while verdict.kind is Kind.ROW or (verdict.kind is Kind.NUMBERED and verdict.may_skip):
+            assert verdict.otherwise is not None
+            verdict = verdict.otherwise
+        return verdict
+
     def before(self, verdict: Verdict) -> None:
         """The statement is about to run."""
+        self._was_pending = self.pending
         try:
             if verdict.kind is Kind.SCHEMA:
                 self.flush()
@@ -89,6 +112,7 @@ class Mixed:
 
     def ran(self, verdict: Verdict, sql: str, parameters: Any, cursor: Any) -> None:
         """It ran. Harmless when repeated, but for a statement that is added."""
+        self.told(verdict)
         if verdict.kind is Kind.STATEMENT:
             self._add(verdict.sql, parameters)
         elif verdict.kind is Kind.NUMBERED:
@@ -102,13 +126,38 @@ class Mixed:
             self._others(sql)
         elif verdict.kind is Kind.LOST:
             self._uncertain(f"a statement {verdict.reason}")
-        if not self._checked:
-            self._check()
+        self.check()
         if sum(map(len, self._capture.noted())) > _MANY:
             self.flush()
 
-    def failed(self, verdict: Verdict, parameters: Any = ()) -> None:
-        """It failed: whatever was noted is looked up."""
+    def told(self, verdict: Verdict) -> None:
+        """A statement ran that tells all it did: what triggers noted meanwhile is told twice."""
+        if verdict.kind in {Kind.STATEMENT, Kind.NUMBERED}:
+            for notes in self._capture.noted():
+                notes.clear()
+
+    def ran_many(self, verdict: Verdict, rows: Sequence[Any], *, many_sql: str) -> None:
+        """It ran for each of these rows, one after another, and nothing else in between."""
+        self.told(verdict)
+        if verdict.kind is Kind.NUMBERED:
+            self._numbered_many(verdict, rows)
+        elif verdict.kind is Kind.STATEMENT:
+            drawn = any(_draws(verdict.ids, row) for row in rows) if verdict.ids else False
+            if drawn:
+                self._drawn(verdict, rows)
+            else:
+                self._add_many(many_sql, rows)
+        else:
+            self.ran(verdict, many_sql, (), None)
+            return
+        self.check()
+
+    def failed(self, verdict: Verdict, parameters: Any = (), *, left: bool = True) -> None:
+        """It failed, and may have left changes: whatever was noted is looked up."""
+        if not left and not self._was_pending:
+            for notes in self._capture.noted():
+                notes.clear()
+            return
         if verdict.kind is Kind.STATEMENT and verdict.ids:
             # Where one is no number, SQLite may leave the rows before it.
             for one in verdict.ids:
@@ -158,14 +207,42 @@ class Mixed:
         """A transaction is about to begin: the last time to look without taking part in it."""
         self._refresh()
 
-    def other(self, verb: str) -> None:
-        """A PRAGMA, ATTACH or DETACH ran; or functions, collations or settings changed."""
+    def other(self, sql: str) -> None:
+        """A statement ran that is neither a read nor a write."""
+        verb = classify(sql).statements[0].verb
         if verb == "PRAGMA":
             self._settings = None
-        else:
+        elif verb in {"ATTACH", "DETACH"}:
             self._model = None
+        elif verb == "VACUUM":
+            self._vacuumed()
+
+    def registered(self) -> None:
+        """The application's functions or collations changed."""
+        self._model = None
+
+    def outdated(self) -> bool:
+        """A statement failed: whether a trigger of ours may be why, since another connection
+        changed the schema. The triggers are gone then, and the statement can be tried again."""
+        try:
+            changed = self._own.number("PRAGMA main.schema_version") != self._version
+            if not changed or self._changed or self._model is None:
+                return False
+            self._capture.rolled_back()
+            self._capture.remove()
+        except sqlite3.Error:
+            return False
+        self._model = None
+        return True
 
     # What it takes.
+
+    def _vacuumed(self) -> None:
+        """It numbers the rows of tables anew that have neither an id nor an index."""
+        model, _ = self._known()
+        for table in model.tables():
+            if table.key is not None and table.key.hidden and not table.indexed:
+                self._read(table, partial(send_whole, self._own, table, self._add))
 
     def _refresh(self) -> None:
         """Look whether the schema changed, outside of a transaction: a question inside would be the
@@ -175,8 +252,10 @@ class Mixed:
                 self._model = None
             self._checked = False
 
-    def _check(self) -> None:
-        """After the first write of a transaction nobody else can change the schema."""
+    def check(self) -> None:
+        """After the first write of a transaction nobody else can change the schema: look once."""
+        if self._checked:
+            return
         self._checked = True
         if self._changed or self._model is None:
             return
@@ -204,10 +283,11 @@ class Mixed:
     def _send_whole(self, verdict: Verdict, *, failed: bool) -> None:
         """Temporary triggers of the user's may fire before ours, and skip them: where they say
         IGNORE, or where a statement fails that keeps what it did before. So their tables travel
-        whole."""
+        whole, and those whose keys triggers do not see."""
         triggers = self._known()[0].temporary_triggers
         for table in verdict.tables:
-            if triggers.get(fold(table.name), False) or (failed and fold(table.name) in triggers):
+            name = fold(table.name)
+            if table.whole or triggers.get(name, False) or (failed and name in triggers):
                 self._whole[table] = None
 
     def _note(self, table: Table, rowid: int) -> None:
@@ -228,6 +308,40 @@ class Mixed:
         else:  # the ids after the largest one are drawn at random
             send_whole(self._own, table, self._add)
 
+    def _drawn(self, verdict: Verdict, rows: Sequence[Any]) -> None:
+        """Rows with ids, and others for which SQLite drew one larger than all that were there: it
+        is among as many of the largest as there were rows."""
+        table = verdict.tables[0]
+        assert table.key is not None
+        column = table.key.columns[0]
+        largest = self._own.rows(
+            f"SELECT +{column} AS a FROM {table.target} ORDER BY {column} DESC LIMIT ?",
+            (len(rows) * len(verdict.ids),),
+        )
+        if largest and largest[0][0] == _LAST:
+            self._whole[table] = None
+            return
+        given = [row[one] for row in rows for one in verdict.ids]
+        for rowid in [*(int(one) for one in given if one is not None), *(n for (n,) in largest)]:
+            self._note(table, rowid)
+
+    def _numbered_many(self, verdict: Verdict, rows: Sequence[Any]) -> None:
+        assert verdict.numbered is not None
+        last = self._own.number("SELECT last_insert_rowid()")
+        table = verdict.tables[0]
+        assert table.key is not None
+        largest = f"SELECT max({table.key.columns[0]}) FROM {table.target}"
+        if last != self._own.number(largest):  # the ids after the largest one are drawn at random
+            self._whole[table] = None
+            return
+        count = verdict.numbered.rows
+        first = last - count * (len(rows) - 1)
+        numbered = [
+            verdict.numbered.parameters(tuple(row), first + count * at)
+            for at, row in enumerate(rows)
+        ]
+        self._add_many(verdict.sql, numbered)
+
     def _schema(self, verdict: Verdict) -> None:
         self._changed = True
         self._model = None
@@ -246,6 +360,10 @@ class Mixed:
         made = fit_for_copy(table.sql) or ""
         self._add(made.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1), ())
         send_whole(self._own, table, self._add)
+
+    def _one_by_one(self, sql: str, rows: Sequence[Any]) -> None:
+        for row in rows:
+            self._add(sql, row)
 
     def _others(self, sql: str) -> None:
         found = classify(sql).statements

@@ -67,6 +67,10 @@ class Table:
     unique_columns: frozenset[str]
     """Folded: those of any unique index, also of the key."""
     strict: bool = False
+    whole: bool = False
+    """What triggers see of its key may not be what is stored: it travels whole."""
+    indexed: bool = False
+    """It has an index of any kind."""
     virtual: bool = False
     fed: bool = False
     """Triggers of it keep virtual tables, on a replica too."""
@@ -90,10 +94,34 @@ class Table:
         return (*stored, self.key.columns[0]) if self.key and self.key.hidden else stored
 
 
+def affinity(declared: str) -> str:
+    """That of a column with this type: https://sqlite.org/datatype3.html#determination_of_column_affinity"""
+    name = fold(declared)
+    for words_of, kind in _AFFINITIES:
+        if any(word in name for word in words_of):
+            return kind
+    return "NUMERIC" if name else "BLOB"
+
+
+_AFFINITIES = (
+    (("int",), "INTEGER"),
+    (("char", "clob", "text"), "TEXT"),
+    (("blob",), "BLOB"),
+    (("any",), "ANY"),
+    (("real", "floa", "doub"), "REAL"),
+)
+
+
 def read_table(
-    shadow: Shadow, item: Object, indexes: Sequence[Object], applications: frozenset[str]
+    shadow: Shadow,
+    item: Object,
+    indexes: Sequence[Object],
+    applications: frozenset[str],
+    compared: frozenset[str],
 ) -> Table:
-    """A table of the main database."""
+    """A table of the main database; `compared` are its columns, folded, that foreign keys compare
+    with columns of another affinity: in its triggers, SQLite then gives them as it compared them.
+    """
     virtual = item.virtual
     info = shadow.rows("SELECT * FROM pragma_table_xinfo(?, 'main')", (item.name,))
     columns = tuple(
@@ -107,7 +135,15 @@ def read_table(
     without_rowid = "WITHOUT" in _options(item.sql)
     rowid = None if without_rowid else _rowid_name(columns)
     alias = None if without_rowid else _alias(info, found)
-    key, at = _key(item.sql, columns, unique, rowid, alias, without_rowid=without_rowid)
+    named = [index for index in unique if not compared & set(map(fold, index.names))]
+    key, at = _key(
+        item.sql,
+        columns,
+        unique if without_rowid else named,
+        rowid,
+        alias,
+        without_rowid=without_rowid,
+    )
     others = tuple(index.beside(columns, rowid) for index in unique if index is not at)
     if key is not None and rowid is not None and not key.rowid:
         others += (Unique((rowid,), (f"NEW.{rowid}",), ""),)
@@ -121,6 +157,8 @@ def read_table(
         "AUTOINCREMENT" in words(item.sql),
         others,
         frozenset(names | ({fold(alias)} if alias else set())),
+        whole=without_rowid and bool(compared),
+        indexed=bool(found),
         strict="STRICT" in _options(item.sql),
         volatile=volatile_defaults(item.sql, applications),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afterquery.sqlite3._follower import Follower
+    from afterquery.sqlite3._mixed import Following
 
 _CONFIGURED = {
     "SQLITE_DBCONFIG_ENABLE_TRIGGER": False,
@@ -25,6 +26,9 @@ def watched(authorizer: Callable[..., Any], follower: Follower) -> Callable[...,
 
     @wraps(authorizer)
     def watching(*arguments: Any) -> Any:
+        mixed = follower.mixed
+        if mixed is not None and not mixed.hears(arguments[-1]):
+            return sqlite3.SQLITE_OK
         answer = authorizer(*arguments)
         if answer == sqlite3.SQLITE_IGNORE and follower.writing:
             follower.gathering.unseen(
@@ -33,3 +37,13 @@ def watched(authorizer: Callable[..., Any], follower: Follower) -> Callable[...,
         return answer
 
     return watching
+
+
+def traced(callback: Callable[[str], object], mixed: Following) -> Callable[[str], None]:
+    """The trace callback, which sees nothing of what we run."""
+
+    def tracing(text: str) -> None:
+        if not mixed.quiet:
+            callback(text)
+
+    return tracing

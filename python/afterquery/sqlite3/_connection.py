@@ -13,10 +13,11 @@ from afterquery._errors import ConfigurationError
 from afterquery._order import CommitOrder, file_key, order_for
 from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
-from afterquery.sqlite3._authorizer import MEANINGS, watched
+from afterquery.sqlite3._authorizer import MEANINGS, traced, watched
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
+from afterquery.sqlite3._mixed import Following
 from afterquery.sqlite3._modes import (
     autocommit,
     autocommit_setter,
@@ -100,6 +101,47 @@ class Connection(sqlite3.Connection):
             arguments = (watched(arguments[0], self._follower),)
         super().set_authorizer(*arguments, **settings)
 
+    def set_trace_callback(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.set_trace_callback`."""
+        mixed = self._follower.mixed
+        if mixed is not None and len(arguments) == 1 and callable(arguments[0]):
+            arguments = (traced(arguments[0], mixed),)
+        super().set_trace_callback(*arguments, **settings)
+
+    def create_function(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.create_function`."""
+        super().create_function(*arguments, **settings)
+        self._registered()
+
+    def create_aggregate(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.create_aggregate`."""
+        super().create_aggregate(*arguments, **settings)
+        self._registered()
+
+    def create_collation(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.create_collation`."""
+        super().create_collation(*arguments, **settings)
+        self._registered()
+
+    if hasattr(sqlite3.Connection, "create_window_function"):
+
+        def create_window_function(self, *arguments: Any, **settings: Any) -> None:
+            """As `sqlite3.Connection.create_window_function`."""
+            super().create_window_function(*arguments, **settings)  # type: ignore[misc]
+            self._registered()
+
+    if hasattr(sqlite3.Connection, "load_extension"):
+
+        def load_extension(self, *arguments: Any, **settings: Any) -> None:
+            """As `sqlite3.Connection.load_extension`."""
+            super().load_extension(*arguments, **settings)
+            self._registered()
+
+    def _registered(self) -> None:
+        mixed = self._follower.mixed
+        if mixed is not None:
+            mixed.registered()
+
     if hasattr(sqlite3.Connection, "setconfig"):
 
         def setconfig(self, op: int, enable: bool = True, /) -> None:
@@ -174,6 +216,7 @@ def connect(
     *arguments: Any,
     replicator: Replicator | None = None,
     outbox: bool = False,
+    replication: Literal["statements", "mixed"] = "statements",
     **settings: Any,
 ) -> Connection:
     """Open a database whose committed transactions reach the replicas.
@@ -181,8 +224,9 @@ def connect(
     `database`, `arguments` and `settings` are those of `sqlite3.connect`; a `factory` is a class of
     connections. With `outbox`, transactions are not submitted: each writes itself as a row into
     the table afterquery_outbox of the database (`afterquery.outbox`), which is made if it is
-    missing; they need no replicator. Raises what `sqlite3.connect` raises, and
-    `ConfigurationError` where the replicator is missing or the factory is no such class.
+    missing; they need no replicator. With `replication="mixed"`, a statement that means
+    something else on a replica travels as the rows that it changed. Raises what `sqlite3.connect`
+    raises, and `ConfigurationError` where the replicator is missing or the factory is none.
     """
     replicator = replicator or _without(outbox)
     factory = settings.pop("factory", Connection)
@@ -193,7 +237,10 @@ def connect(
     def make(*args: Any, **kwargs: Any) -> Connection:
         connection = kind.__new__(kind)
         gathering = OutboxGathering(replicator) if outbox else Gathering(replicator)
-        connection._follower = Follower(replicator, gathering)  # __init__ may run statements
+        follower = Follower(replicator, gathering)
+        if replication == "mixed":
+            follower.mixed = Following(connection, follower, replicator)
+        connection._follower = follower  # __init__ may run statements
         connection.__init__(*args, **kwargs)  # type: ignore[misc]
         return connection
 

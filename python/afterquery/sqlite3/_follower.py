@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from afterquery import Replicator
+    from afterquery._mixed import Verdict
     from afterquery._order import Ticket
     from afterquery.sqlite3._gathering import Savepoints
+    from afterquery.sqlite3._mixed import Following
 
 T = TypeVar("T")
 Run = Callable[[str, Any], T]
@@ -58,6 +60,8 @@ class Follower:
         """Held while a write or the end of a transaction runs: threads that share the connection
         share its transactions too."""
         self.gathering = gathering
+        self.mixed: Following | None = None
+        """Where replication is mixed: what its statements become."""
         self.writing = False
         """Whether a statement that may write is being run."""
         self._replicator = replicator
@@ -85,7 +89,8 @@ class Follower:
             given = bound(parameters)
             if cursor is not None:
                 cursor._end()
-            sql = self._frozen(connection, found, sql, given)
+            if self.mixed is None:
+                sql = self._frozen(connection, found, sql, given)
             if found.known and self.alone(connection, found):
                 return self._alone(connection, found, sql, given, run, cursor)
             return self._gather_known(connection, sql, given, run, cursor)
@@ -111,6 +116,8 @@ class Follower:
                 raise
 
     def _committed_alone(self, connection: sqlite3.Connection) -> None:
+        if not connection.in_transaction:
+            self._flush()
         if self.gathering and not connection.in_transaction:
             self.gathering.alone(connection)
 
@@ -141,6 +148,8 @@ class Follower:
             self._look(connection)
             given = Rows(connection, Unlocked(self.lock, iter(rows), self._others_ran))
             many = Many(connection, sql, given)
+            if self.mixed is not None:
+                many.verdict = self.mixed.before_many(sql)
             self._running.append(many)
             ran: list[T] = []
             try:
@@ -172,6 +181,8 @@ class Follower:
                 del rows.seen[-1]
         self._gather_many(many, ran)
         if not ran:
+            if self.mixed is not None and many.connection.in_transaction:
+                self.mixed.failed(many.verdict, (), left=True)
             self.after_error(many.connection)
 
     def _others_ran(self) -> None:
@@ -193,8 +204,11 @@ class Follower:
             many.whole = not many.rows.taken
             many.taking, many.rows.seen, many.rows.taken = many.rows.seen, [], True
         if many.taking and self.gathering.mark() <= many.at:
-            result = ran[0] if ran and many.whole else None
-            self.gathering.add(many.sql, many.taking, result, many=True)
+            if self.mixed is not None:
+                self.mixed.ran_many(many.verdict, many.sql, many.taking)
+            else:
+                result = ran[0] if ran and many.whole else None
+                self.gathering.add(many.sql, many.taking, result, many=True)
         many.taking = []
         if self.gathering and not (many.connection.in_transaction or many.rows.inside):
             self.gathering.alone(many.connection)
@@ -207,6 +221,8 @@ class Follower:
             before, savepoints = connection.in_transaction, self.gathering.savepoints
             ran: list[T] = []
             try:
+                if self.mixed is not None:
+                    self.mixed.moving(control)
                 if control.verb in {"COMMIT", "RELEASE"}:
                     self.committing(connection, run, control=control, ran=ran)
                 elif control.verb == "ROLLBACK":
@@ -236,6 +252,8 @@ class Follower:
     ) -> None:
         if ran and control.name and connection.in_transaction:
             self.gathering.move(control, savepoints, began=began)
+            if self.mixed is not None and control.verb == "TO":
+                self.mixed.rolled_back(to=True)
 
     def committing(
         self,
@@ -254,8 +272,10 @@ class Follower:
         with self.lock:
             self._look(connection)
             ran = [] if ran is None else ran
+            self._flush()
             if not self.gathering:
                 ran.extend(starmap(run, _ONCE))
+                self._ended(connection, reopens=reopens)
                 return ran[0]
             ticket = None
             try:
@@ -283,6 +303,7 @@ class Follower:
         """What may have committed is over. Harmless when repeated."""
         if ran and (reopens or not connection.in_transaction):
             self.gathering.committed(ticket)
+            self._ended(connection, reopens=reopens)
             self._unfinished = []
             return
         self.gathering.unseal(connection)
@@ -318,7 +339,7 @@ class Follower:
         self, connection: sqlite3.Connection, ran: Sequence[object], *, reopens: bool
     ) -> None:
         if not connection.in_transaction or (ran and reopens):
-            self.gathering.drop()
+            self._drop()
 
     def _end_unfinished(self) -> None:
         """End statements whose transaction was rolled back before their last row was fetched, and
@@ -336,19 +357,43 @@ class Follower:
 
     def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
-        if self.gathering and not connection.in_transaction:
+        if self._is_open() and not connection.in_transaction:
             with self.lock:
                 # Another thread may have begun the next one meanwhile.
                 if not connection.in_transaction:
-                    self.gathering.drop()
+                    self._drop()
+
+    def _is_open(self) -> bool:
+        return bool(self.gathering) or (self.mixed is not None and self.mixed.pending)
+
+    def _drop(self) -> None:
+        self.gathering.drop()
+        if self.mixed is not None:
+            self.mixed.rolled_back()
+
+    def _flush(self) -> None:
+        """What is known of rows that changed goes before what comes now."""
+        if self.mixed is not None:
+            self.mixed.flush()
+
+    def _ended(self, connection: sqlite3.Connection, *, reopens: bool) -> None:
+        if self.mixed is not None and (reopens or not connection.in_transaction):
+            self.mixed.committed()
+
+    def other(self, connection: sqlite3.Connection, sql: str) -> None:
+        """A statement ran that is neither a read nor a write: what names mean may have changed."""
+        if self.mixed is not None:
+            with self.lock:
+                self.mixed.other(sql)
+                self._committed_alone(connection)
 
     def _look(self, connection: sqlite3.Connection) -> None:
         """A transaction that ended unseen, by `sqlite3.Connection.commit(connection)` say: nothing
         tells how, and what was not committed must not be sent."""
         self._gather_rows()
-        if self.gathering and not connection.in_transaction:
+        if self._is_open() and not connection.in_transaction:
             self.gathering.unseen("a transaction ended unseen, and is not replicated")
-            self.gathering.drop()
+            self._drop()
 
     def _frozen(
         self, connection: sqlite3.Connection, found: Statement, sql: str, parameters: Any
@@ -365,6 +410,8 @@ class Follower:
 
     def _gather(self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T]) -> T:
         """Run a statement and gather it."""
+        if self.mixed is not None:
+            return self._gather_mixed(connection, self.mixed, sql, given, run)
         changes, at = connection.total_changes, self.gathering.mark()
         ran: list[T] = []
         self.writing = True
@@ -381,6 +428,58 @@ class Follower:
         finally:
             self.writing = False
         return ran[0]
+
+    def _gather_mixed(
+        self, connection: sqlite3.Connection, mixed: Following, sql: str, given: Any, run: Run[T]
+    ) -> T:
+        """The same where replication is mixed."""
+        changes = connection.total_changes
+        verdict = mixed.before(sql, given)
+        at = self.gathering.mark()
+        ran: list[T] = []
+        self.writing = True
+        try:
+            try:
+                ran.extend(starmap(run, ((sql, given),)))
+            except sqlite3.OperationalError:
+                if not mixed.outdated():
+                    raise
+                verdict = mixed.before(sql, given)
+                ran.extend(starmap(run, ((sql, given),)))
+            mixed.ran(verdict, sql, given, ran[0])
+        except BaseException as error:
+            failed = partial(self._failed_mixed, connection, mixed, verdict, sql, given, ran, at)
+            try:
+                failed(changes, error)
+            except BaseException:  # a signal handler's
+                failed(changes, error)
+                raise
+            raise
+        finally:
+            self.writing = False
+        return ran[0]
+
+    def _failed_mixed(
+        self,
+        connection: sqlite3.Connection,
+        mixed: Following,
+        verdict: Verdict | None,
+        sql: str,
+        given: Any,
+        ran: Sequence[object],
+        at: int,
+        changes: int,
+        error: BaseException,
+    ) -> None:
+        if ran:
+            if self.gathering.mark() <= at:
+                mixed.ran(verdict, sql, given, ran[0])
+            return
+        if connection.in_transaction:
+            with mixed.quietly():
+                left = _left(connection, sql, changes, error)
+            mixed.failed(verdict, given, left=left)
+        self.after_error(connection)
 
     def _failed(
         self,
@@ -445,6 +544,7 @@ class Follower:
         try:
             if connection.in_transaction and cursor is not None:
                 cursor._end()
+            self._flush()
             if connection.in_transaction and self.gathering:
                 self._commit_own(connection, own_cursor(connection))
             if connection.in_transaction:
@@ -468,6 +568,8 @@ class Many:
         """Rows on their way into the gathering, which they may have reached..."""
         self.at = 0
         """...if this mark of it is passed."""
+        self.verdict: Verdict | None = None
+        """Where replication is mixed."""
 
 
 class Unlocked:

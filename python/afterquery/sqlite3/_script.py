@@ -69,6 +69,8 @@ def _run(connection: sqlite3.Connection, follower: Follower, text: str, native: 
         except BaseException:
             follower.after_error(connection)
             raise
+        if found.holds:
+            follower.other(connection, text)
         follower.gathering.count(text)
 
 
