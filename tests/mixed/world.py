@@ -162,6 +162,7 @@ class Replica:
 def content(db: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the main database, with their types; the rowid where nothing else names them."""
     found = {}
+    db.text_factory = _texts
     names = db.execute(
         "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
     ).fetchall()
@@ -170,7 +171,12 @@ def content(db: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
         listed = ", ".join(f"quote({quoted(one)})" for one in columns)
         if columns:
             found[name] = sorted(db.execute(f"SELECT {listed} FROM main.{quoted(name)}").fetchall())
+    db.text_factory = str
     return found
+
+
+def _texts(text: bytes) -> str:
+    return text.decode(errors="surrogateescape")
 
 
 def seen(side: Any, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:

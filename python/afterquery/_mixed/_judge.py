@@ -30,7 +30,7 @@ EVENTS = {
     sqlite3.SQLITE_DELETE: "DELETE",
 }
 """What happens to a row."""
-_SYSTEM = ("sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema")
+_SYSTEM = (None, "sqlite_master", "sqlite_temp_master")
 
 
 def judge_rows(model: Model, settings: Settings, sql: str) -> Verdict:
@@ -38,6 +38,8 @@ def judge_rows(model: Model, settings: Settings, sql: str) -> Verdict:
     try:
         accesses = model.shadow.accesses(sql, settings)
     except (sqlite3.Error, sqlite3.Warning) as error:
+        if "may not be modified" in str(error):
+            return Verdict(Kind.LOST, "writes to a table of SQLite's own", sql)
         tables = tuple(one for one in model.tables() if one.key is not None)
         events = frozenset((one.name, event) for one in tables for event in EVENTS.values())
         unknown = f"cannot be understood ({error})"
@@ -45,8 +47,6 @@ def judge_rows(model: Model, settings: Settings, sql: str) -> Verdict:
     effects = Effects(model, settings, sql, accesses)
     if not effects.main:
         return Verdict(Kind.OTHERS, "writes to temporary or attached tables alone", sql)
-    if any(fold(name) in _SYSTEM for name in effects.main):
-        return Verdict(Kind.LOST, "writes to the schema's own table", sql)
     if effects.virtual:
         return _of_virtual(effects)
     reason = next(effects.uncertain(), None)
@@ -77,7 +77,8 @@ class Effects:
     def __init__(self, model: Model, settings: Settings, sql: str, accesses: list[Access]) -> None:
         self.model, self.settings, self.sql, self.accesses = model, settings, sql, accesses
         self.words = words(sql)
-        writes = [one for one in accesses if one.action in WRITES and one.first is not None]
+        # The first use of a table-valued function declares it, as if it were made.
+        writes = [one for one in accesses if one.action in WRITES and one.first not in _SYSTEM]
         self.first = next((one for one in writes if one.by is None), None)
         self.main = {one.first for one in writes if one.database == "main" and one.first}
         # SQLite itself counts ids there when rows are inserted, and takes no trigger.
@@ -297,7 +298,7 @@ def _defaults(insert: Insert, table: Table) -> Iterator[str]:
     replaces = insert.conflict == "REPLACE" or "REPLACE" in table.words
     for column, reason in table.volatile.items():
         if replaces or not (every or column in named):
-            yield f"uses {reason}"
+            yield f"uses the DEFAULT of {column}, which {reason}"
 
 
 def _of_virtual(effects: Effects) -> Verdict:

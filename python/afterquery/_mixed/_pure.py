@@ -74,4 +74,4 @@ def _volatile(sql: str, applications: frozenset[str]) -> Iterable[tuple[str, str
                 (reason for _, reason in part.reasons()), None
             )
             if reason is not None:
-                yield fold(part.column), f"the DEFAULT of {part.column} {reason}"
+                yield fold(part.column), reason

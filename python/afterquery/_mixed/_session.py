@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from afterquery import classify
 from afterquery._mixed._capture import Capture, cannot
@@ -27,6 +27,13 @@ _VERDICTS = 2_048
 _UNASKED = object()
 _LAST = 2**63 - 1
 """The largest id; after it they are drawn at random."""
+
+
+class _Ran(NamedTuple):
+    """What a script does not tell of a statement."""
+
+    lastrowid: int
+    rowcount: int
 
 
 class Mixed:
@@ -113,6 +120,8 @@ class Mixed:
     def ran(self, verdict: Verdict, sql: str, parameters: Any, cursor: Any) -> None:
         """It ran. Harmless when repeated, but for a statement that is added."""
         self.told(verdict)
+        if cursor is None and verdict.kind in {Kind.NUMBERED, Kind.ROW}:
+            cursor = _Ran(*self._own.rows("SELECT last_insert_rowid() AS a, changes() AS b")[0])
         if verdict.kind is Kind.STATEMENT:
             self._add(verdict.sql, parameters)
         elif verdict.kind is Kind.NUMBERED:
@@ -241,7 +250,8 @@ class Mixed:
         """It numbers the rows of tables anew that have neither an id nor an index."""
         model, _ = self._known()
         for table in model.tables():
-            if table.key is not None and table.key.hidden and not table.indexed:
+            moved = table.key is not None and table.key.hidden and not table.indexed
+            if moved and self._own.number(f"SELECT EXISTS (SELECT 1 FROM {table.target})"):
                 self._read(table, partial(send_whole, self._own, table, self._add))
 
     def _refresh(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from afterquery._mixed._signature import Database, Object, Settings, Signature
@@ -43,6 +44,10 @@ class Shadow:
         self._settings: Settings | None = None
         self._fill(signature)
         self.connection.set_authorizer(self._authorize)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):
+            self.connection.close()
 
     def accesses(self, sql: str, settings: Settings) -> list[Access]:
         """What the one statement of a text would do. Raises `sqlite3.Error` where it cannot be

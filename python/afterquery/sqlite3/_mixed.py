@@ -84,6 +84,8 @@ class Following:
 
     def ran(self, verdict: Verdict | None, sql: str, given: Any, result: Any) -> None:
         """It ran."""
+        if verdict is not None and verdict.kind is Kind.OTHERS:
+            self._safely("a statement could not be counted", lambda: self._count(sql))
         if verdict is None:
             self._follower.gathering.add(sql, given, result)
         elif verdict.kind is Kind.STATEMENT:
@@ -95,6 +97,12 @@ class Following:
                 "a statement could not be followed",
                 lambda: self._mixed.ran(verdict, sql, given, result),
             )
+
+    def _count(self, sql: str) -> None:
+        """Where its text shows, too, that it is not about the main database: else it would be
+        replicated."""
+        if not self._replicator.explain(sql).replicated:
+            self._follower.gathering.count(sql)
 
     def ran_many(self, verdict: Verdict | None, sql: str, rows: Sequence[Any]) -> None:
         """It ran for these rows."""
