@@ -27,7 +27,7 @@ class Both:
         verdict = self.primary.mixed.judge(sql, given)
         assert kind in {None, verdict.kind}, str(verdict)
         self.primary.execute(sql, given)
-        sent, self.primary.committed = self.primary.committed, []
+        sent = self.primary.committed
         for one in sent:
             self.replica.apply(one)
         assert content(self.primary.db) == content(self.replica.db)
@@ -187,8 +187,7 @@ def test_rows_that_vacuum_moves(both: Any) -> None:
     one.run("INSERT INTO t VALUES (1), (2), (3)", kind=Kind.NUMBERED)
     one.run("DELETE FROM t WHERE a = 1", kind=Kind.STATEMENT)
     one.primary.execute("VACUUM")
-    one.primary.committed += one.primary.sent
-    one.primary.sent.clear()
+    assert one.primary.sent
     one.run("UPDATE t SET a = random() WHERE rowid = 1")
 
 
@@ -213,6 +212,48 @@ def test_where_a_temporary_trigger_may_skip_ours(both: Any) -> None:
     )
     one.run("INSERT INTO t VALUES (1, 1), (2, 2)", kind=None)
     one.run("UPDATE t SET a = a + 1")
+
+
+def test_where_a_temporary_trigger_fails_before_ours(both: Any) -> None:
+    """OR FAIL holds for what triggers do, too, and keeps the row that they were fired for."""
+    one = both(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
+        "CREATE TABLE o (id INTEGER PRIMARY KEY, a NOT NULL)",
+        "CREATE TEMP TRIGGER x AFTER INSERT ON main.t"
+        " BEGIN INSERT OR IGNORE INTO o (a) VALUES (NULL); END",
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        one.run("INSERT OR FAIL INTO t (a) VALUES (1), (2)")
+    assert one.primary.db.execute("SELECT a FROM t").fetchall() == [(1,)]
+    one.run("UPDATE t SET a = a WHERE id = 99", kind=Kind.STATEMENT)
+
+
+def test_two_keys_that_name_one_row(both: Any) -> None:
+    """A trigger sees the number that becomes a text."""
+    one = both(
+        "CREATE TABLE t (id TEXT PRIMARY KEY, n UNIQUE) WITHOUT ROWID",
+        "CREATE TABLE log (k)",
+        "CREATE TRIGGER x AFTER INSERT ON log"
+        " BEGIN INSERT OR REPLACE INTO t (id) VALUES (NEW.k); END",
+    )
+    one.run("INSERT INTO log VALUES ('0'), (0), (1)")
+
+
+def test_rows_before_an_id_that_is_no_number(both: Any) -> None:
+    """SQLite refuses it, and keeps them."""
+    one = both("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
+    with pytest.raises(sqlite3.IntegrityError, match="mismatch"):
+        one.run("INSERT INTO t VALUES (?, 1), (?, 2)", 7, b"", kind=None)
+    one.run("UPDATE t SET a = a WHERE id = 99", kind=None)
+
+
+def test_rows_before_a_value_that_a_strict_table_refuses(both: Any) -> None:
+    one = both("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER) STRICT")
+    for sql in ("INSERT INTO t (a) VALUES (1), ('x')", "UPDATE t SET a = 'x'"):
+        with pytest.raises(sqlite3.IntegrityError, match="cannot store"):
+            one.run(sql, kind=None)
+        one.run("UPDATE t SET a = a WHERE id = 99", kind=None)
+        one.run("INSERT INTO t (a) VALUES (1)", kind=None)
 
 
 def test_a_key_that_foreign_keys_compare_as_a_number(both: Any) -> None:

@@ -10,10 +10,10 @@ import os
 
 import pytest
 
-from mixed.run import run
+from mixed.followed import BareLike, Followed
+from mixed.run import Run, run
 
 FIRST, COUNT = map(int, os.environ.get("AFTERQUERY_TEST_MIXED", "0 80").split())
-ONCE_WRONG = [67, 102, 151, 167, 252, 301, 681, 749, 10067, 21071, 30121, 40073]
 
 
 @pytest.mark.timeout(0 if COUNT > 80 else 120)
@@ -28,6 +28,15 @@ def test_the_replica_is_equal(part: int) -> None:
         assert kinds[kind] > 0, f"nothing travelled so: {kind}"
 
 
-@pytest.mark.parametrize("seed", ONCE_WRONG)
-def test_what_was_wrong_once(seed: int) -> None:
-    assert run(seed)["statements"] > 0
+LEVELS = [None, "", "IMMEDIATE"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_connection_that_is_followed(level: str | None) -> None:
+    """The same through `afterquery.sqlite3`, in each mode of transactions."""
+    for seed in range(FIRST + LEVELS.index(level), FIRST + COUNT // 2, len(LEVELS)):
+        one = Run(seed, Followed(level), BareLike(level))
+        try:
+            assert one.go(60)["statements"] > 0
+        finally:
+            one.close()

@@ -38,7 +38,7 @@ class Primary:
         self.db = connect()
         self.sent: list[Sent] = []
         """Of the open transaction."""
-        self.committed: list[Sent] = []
+        self._committed: list[Sent] = []
         self.doubts: list[str] = []
         self.kinds: dict[Kind, int] = {}
         self._marks: list[tuple[str, int]] = []
@@ -70,6 +70,15 @@ class Primary:
         finally:
             self._after()
 
+    def settle(self) -> None:
+        """Nothing is open any more."""
+
+    @property
+    def committed(self) -> list[Sent]:
+        """What was committed since it was asked last."""
+        taken, self._committed = self._committed, []
+        return taken
+
     @property
     def savepoints(self) -> list[str]:
         """Their names, of those that are open."""
@@ -85,7 +94,7 @@ class Primary:
         else:
             self.mixed.flush()
             self.mixed.committed()
-            self.committed += self.sent
+            self._committed += self.sent
             self.sent = []
         self._marks = []
         self.inside = False
@@ -115,7 +124,7 @@ class Primary:
         self.inside = self.db.in_transaction
         if not self.inside and verb != "ROLLBACK":
             self.mixed.committed()
-            self.committed += self.sent
+            self._committed += self.sent
             self.sent, self._marks = [], []
         return cursor
 
@@ -134,9 +143,14 @@ class Bare:
 
 def connect() -> Connection:
     db = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
+    prepare(db)
+    return db
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """What each connection of a run has."""
     db.create_function("own", 1, lambda value: value, deterministic=True)
     db.execute("CREATE TEMP TABLE reset (a INTEGER PRIMARY KEY)")
-    return db
 
 
 class Replica:

@@ -221,7 +221,7 @@ class Mixed:
         verb = classify(sql).statements[0].verb
         if verb == "PRAGMA":
             self._settings = None
-        elif verb in {"ATTACH", "DETACH"}:
+        elif verb in {"ATTACH", "DETACH", "ANALYZE"}:  # the first one makes a table
             self._model = None
         elif verb == "VACUUM":
             self._vacuumed()

@@ -513,6 +513,8 @@ class Follower:
         """Run a transaction of one statement between a BEGIN and a COMMIT of ours: in between,
         the write lock is held."""
         self._end_unfinished()
+        if self.mixed is not None:
+            self.mixed.begins()
         try:
             own = self.gathering.begin(connection, found)
             if own is not None:

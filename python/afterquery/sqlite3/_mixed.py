@@ -127,10 +127,14 @@ class Following:
         succeed."""
         return bool(self._safely("triggers could not be removed", self._mixed.outdated))
 
+    def begins(self) -> None:
+        """A transaction is about to begin."""
+        self._safely("the schema could not be looked at", self._mixed.begins)
+
     def moving(self, control: Control) -> None:
         """The transaction is about to be moved."""
         if control.verb in {"BEGIN", "SAVEPOINT"}:
-            self._safely("the schema could not be looked at", self._mixed.begins)
+            self.begins()
         if control.verb == "SAVEPOINT":
             self.flush()
 
