@@ -176,12 +176,15 @@ class Numbered:
             values = [row[at] for at in keep]
             rows.append("(" + ", ".join([*(_text(sql, value) for value in values), "?"]) + ")")
             self._given.append([places.index(t.start) for v in values for t in v if t.text == "?"])
+        self._in_order = self._given == [list(range(len(places)))]
         names = [*(quoted(named[at]) for at in keep), column]
         self.sql = f"{insert.head} ({', '.join(names)}) VALUES {', '.join(rows)}"
         self.rows = len(rows)
 
     def parameters(self, given: Sequence[Any], last: int) -> tuple[Any, ...]:
         """Of one execution, whose last row got this id."""
+        if self._in_order:
+            return (*given, last)
         first = last - self.rows + 1
         return tuple(
             value

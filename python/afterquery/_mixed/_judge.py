@@ -43,7 +43,7 @@ def judge_rows(model: Model, settings: Settings, sql: str) -> Verdict:
         tables = tuple(one for one in model.tables() if one.key is not None)
         events = frozenset((one.name, event) for one in tables for event in EVENTS.values())
         unknown = f"cannot be understood ({error})"
-        return Verdict(Kind.ROWS, unknown, sql, tables, events, replaces=True)
+        return Verdict(Kind.ROWS, unknown, sql, tables, events, replaces=True, keeps=True)
     effects = Effects(model, settings, sql, accesses)
     if not effects.main:
         return Verdict(Kind.OTHERS, "writes to temporary or attached tables alone", sql)
@@ -92,21 +92,31 @@ class Effects:
         if self.first is not None and self.first.database == "main" and self.first.first:
             self.direct = model.table(self.first.first)
 
-    @property
-    def replaces(self) -> bool:
-        """Whether rows may be deleted to make room for others."""
+    def says(self, word: str) -> bool:
+        """Whether it says so, or a table or trigger that it concerns."""
         texts = [table.sql for table in self.tables]
         texts += [
             trigger.sql
             for name in {one.by for one in self.accesses if one.by}
             if (trigger := self.model.trigger(name)) is not None
         ]
-        return "REPLACE" in self.words or any("REPLACE" in words(text) for text in texts)
+        return word in self.words or any(word in words(text) for text in texts)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether rows may be deleted to make room for others."""
+        return self.says("REPLACE")
 
     def rows(self, reason: str) -> Verdict:
         """It travels as rows."""
         return Verdict(
-            Kind.ROWS, reason, self.sql, self.tables, events_of(self.accesses), self.replaces
+            Kind.ROWS,
+            reason,
+            self.sql,
+            self.tables,
+            events_of(self.accesses),
+            self.replaces,
+            self.says("FAIL"),
         )
 
     def uncertain(self) -> Iterator[str]:

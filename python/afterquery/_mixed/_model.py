@@ -39,7 +39,7 @@ class Model:
         self._tables: dict[str, Table] = {}
         self._lock = threading.Lock()
         self.verdicts: dict[object, object] = {}
-        """Those that were given, by settings and text."""
+        """Those that were given, by settings; then by text."""
 
     def table(self, name: str) -> Table | None:
         """A table of the main database; None where it is a view, or not there."""

@@ -19,75 +19,85 @@ class Notes:
     def __init__(self, table: Table, number: int, encoding: str) -> None:
         assert table.key is not None
         self.table = table
+        self.number = number
+        self._key = table.key
         self._encoding = encoding
-        self._count = len(table.key.columns)
-        self._names = {
-            kind: [f"afterquery_{kind}_{number}_{at}" for at in range(self._count)]
-            for kind in ("there", "gone")
-        }
-        # A key of one column is kept once; of several columns, each has a list.
-        self._one: dict[str, dict[Any, None]] = {"there": {}, "gone": {}}
-        self._lists: dict[str, list[list[Any]]] = {
-            kind: [[] for _ in range(self._count)] for kind in self._names
-        }
+        self.there = _Keys(f"afterquery_there_{number}", len(table.key.columns))
+        """Keys of rows that may be there afterwards."""
+        self.gone = _Keys(f"afterquery_gone_{number}", len(table.key.columns))
+        """Keys of rows that are gone, unless they are noted as there too."""
 
     def register(self, own: Own) -> None:
         """Register the functions that the triggers call."""
-        for kind, names in self._names.items():
-            for at, name in enumerate(names):
-                one = self._count == 1
-                own.function(
-                    name, 1, self._one[kind].setdefault if one else self._lists[kind][at].append
-                )
+        for keys in (self.there, self.gone):
+            for name, function in keys.functions:
+                own.function(name, 1, function)
 
-    def call(self, kind: str, row: str) -> str:
-        """The expressions by which a trigger notes the key of a row: `there` if it may be there
-        afterwards, `gone` if it is gone unless it is noted as there too."""
-        assert self.table.key is not None
-        key = self.table.key
-        values = [f"{row}.{column}" for column in key.columns]
-        if not key.rowid:
+    def call(self, keys: _Keys, row: str) -> str:
+        """The expressions by which a trigger notes the key of a row."""
+        values = [f"{row}.{column}" for column in self._key.columns]
+        if not self._key.rowid:
             values = [noted(value) for value in values]
-        return ", ".join(
-            f"{name}({value})" for name, value in zip(self._names[kind], values, strict=True)
-        )
+        calls = zip(keys.functions, values, strict=True)
+        return ", ".join(f"{name}({value})" for (name, _), value in calls)
 
     def inserted(self, rowid: int) -> None:
         """A row was inserted, as the cursor tells."""
-        self._one["there"].setdefault(rowid)
+        self.there.one.setdefault(rowid)
 
     def uncertain(self) -> None:
         """Rows noted as gone may be there after all: a statement was undone."""
-        for key in list(self._one["gone"]):
-            self._one["there"].setdefault(key)
-        for there, gone in zip(self._lists["there"], self._lists["gone"], strict=True):
-            there.extend(gone)
-        self._forget("gone")
+        self.there.take(self.gone)
+        self.gone.clear()
 
     def keys(self) -> tuple[list[KeyValues], list[KeyValues]]:
         """Those of rows that may be there, and those of rows that are gone."""
-        there = dict.fromkeys(self._of("there"))
-        return list(there), [key for key in dict.fromkeys(self._of("gone")) if key not in there]
+        there = self._values(self.there)
+        return list(there), [key for key in self._values(self.gone) if key not in there]
 
     def clear(self) -> None:
         """Forget all."""
-        self._forget("there")
-        self._forget("gone")
+        self.there.clear()
+        self.gone.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self.there.one or self.gone.one)
 
     def __len__(self) -> int:
-        if self._count == 1:
-            return len(self._one["there"]) + len(self._one["gone"])
-        return len(self._lists["there"][0]) + len(self._lists["gone"][0])
+        return len(self.there.one) + len(self.gone.one)
 
-    def _forget(self, kind: str) -> None:
-        self._one[kind].clear()
-        for one in self._lists[kind]:
-            one.clear()
+    def _values(self, keys: _Keys) -> dict[KeyValues, None]:
+        if self._key.rowid:
+            return dict.fromkeys(zip(keys.one, strict=True))
+        decoded = (tuple(from_note(value, self._encoding) for value in row) for row in keys.rows())
+        return dict.fromkeys(decoded)
 
-    def _of(self, kind: str) -> Iterator[KeyValues]:
-        if self._count == 1:
-            for key in self._one[kind]:
-                yield (from_note(key, self._encoding),)
+
+class _Keys:
+    """Keys in the order in which they were noted. A key of one column is kept once; of several
+    columns, each has a list."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.one: Any = {}
+        """All keys, or the first values of them."""
+        self._columns: list[Any] = [self.one]
+        take: list[Any] = [self.one.setdefault]
+        if count > 1:
+            self._columns = [[] for _ in range(count)]
+            self.one = self._columns[0]
+            take = [column.append for column in self._columns]
+        self.functions = [(f"{name}_{at}", function) for at, function in enumerate(take)]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*self._columns, strict=True)
+
+    def take(self, others: _Keys) -> None:
+        if isinstance(self.one, dict):
+            self.one.update(others.one)
         else:
-            for row in zip(*self._lists[kind], strict=True):
-                yield tuple(from_note(value, self._encoding) for value in row)
+            for mine, column in zip(self._columns, others._columns, strict=True):
+                mine.extend(column)
+
+    def clear(self) -> None:
+        for column in self._columns:
+            column.clear()

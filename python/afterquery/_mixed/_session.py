@@ -63,6 +63,8 @@ class Mixed:
         """Tables that travel whole with the next `flush`."""
         self._model: Model | None = None
         self._settings: Settings | None = None
+        self._verdicts: dict[str, Verdict] = {}
+        """Those of the model with these settings."""
         self._version = -1
         self._changed = False
         """Whether the open transaction changed the schema."""
@@ -74,18 +76,19 @@ class Mixed:
     @property
     def pending(self) -> bool:
         """Whether `flush` has anything to add."""
-        return bool(self._whole) or bool(self._capture.noted())
+        return bool(self._whole) or self._capture.pending
 
     def judge(self, sql: str, parameters: Any = ()) -> Verdict:
         """How a statement travels, before it runs."""
         self._refresh()
-        model, settings = self._known()
-        verdict = cast("Verdict | None", model.verdicts.get((settings, sql)))
+        if self._model is None or self._settings is None:
+            self._known()
+        verdict = self._verdicts.get(sql)
         if verdict is None:
-            verdict = _judged(model, settings, sql)
-            if len(model.verdicts) >= _VERDICTS:
-                model.verdicts.clear()
-            model.verdicts[settings, sql] = verdict
+            verdict = _judged(*self._known(), sql)
+            if len(self._verdicts) >= _VERDICTS:
+                self._verdicts.clear()
+            self._verdicts[sql] = verdict
         if parameters is _UNASKED:
             return verdict
         if verdict.ids and verdict.otherwise and _draws(verdict.ids, parameters):
@@ -102,7 +105,10 @@ class Mixed:
 
     def before(self, verdict: Verdict) -> None:
         """The statement is about to run."""
+        kind = verdict.kind
         self._was_pending = self.pending
+        if self._was_pending and (kind is Kind.STATEMENT or kind is Kind.NUMBERED):
+            self.flush()
         try:
             if verdict.kind is Kind.SCHEMA:
                 self.flush()
@@ -112,15 +118,13 @@ class Mixed:
                     self._capture.remove()
             elif verdict.kind is Kind.ROWS:
                 self._ensure(verdict)
-            elif verdict.kind in {Kind.STATEMENT, Kind.NUMBERED}:
-                self.flush()
         except sqlite3.Error as error:
             self._uncertain(cannot(error))
 
     def ran(self, verdict: Verdict, sql: str, parameters: Any, cursor: Any) -> None:
         """It ran. Harmless when repeated, but for a statement that is added."""
         self.told(verdict)
-        if cursor is None and verdict.kind in {Kind.NUMBERED, Kind.ROW}:
+        if cursor is None:
             cursor = _Ran(*self._own.rows("SELECT last_insert_rowid() AS a, changes() AS b")[0])
         if verdict.kind is Kind.STATEMENT:
             self._add(verdict.sql, parameters)
@@ -136,12 +140,13 @@ class Mixed:
         elif verdict.kind is Kind.LOST:
             self._uncertain(f"a statement {verdict.reason}")
         self.check()
-        if sum(map(len, self._capture.noted())) > _MANY:
+        if self._capture.pending and sum(map(len, self._capture.noted())) > _MANY:
             self.flush()
 
     def told(self, verdict: Verdict) -> None:
         """A statement ran that tells all it did: what triggers noted meanwhile is told twice."""
-        if verdict.kind in {Kind.STATEMENT, Kind.NUMBERED}:
+        kind = verdict.kind
+        if self._capture.pending and (kind is Kind.STATEMENT or kind is Kind.NUMBERED):
             for notes in self._capture.noted():
                 notes.clear()
 
@@ -282,7 +287,9 @@ class Mixed:
         if self._model is None:
             self._version = self._own.number("PRAGMA main.schema_version")
             self._model = models.of(read_signature(self._own))
-            self._capture.forget()
+            self._capture.renew()
+        settings = cast("dict[Settings, dict[str, Verdict]]", self._model.verdicts)
+        self._verdicts = settings.setdefault(self._settings, {})
         return self._model, self._settings
 
     def _ensure(self, verdict: Verdict) -> None:

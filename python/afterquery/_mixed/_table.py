@@ -77,6 +77,9 @@ class Table:
     volatile: dict[str, str] = field(default_factory=dict, hash=False)
     """Columns, folded, whose DEFAULT may differ, and why."""
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def words(self) -> frozenset[str]:
         """The words of its CREATE statement."""

@@ -43,11 +43,3 @@ def placeholder(value: Value) -> str:
 def bound(value: Value) -> Value:
     """The parameter."""
     return bytes(value) if isinstance(value, InvalidText) else value
-
-
-def weight(row: tuple[Value, ...]) -> int:
-    """About how many bytes a row's literals take."""
-    return sum(
-        len(value) * 2 if isinstance(value, bytes) else len(value) if isinstance(value, str) else 12
-        for value in row
-    )

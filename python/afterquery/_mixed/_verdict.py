@@ -36,6 +36,8 @@ class Verdict:
     """What happens to which table: `INSERT`, `UPDATE` or `DELETE`."""
     replaces: bool = False
     """Rows may go without any trigger that sees it."""
+    keeps: bool = False
+    """Where it fails, it may keep what it did before."""
     numbered: Numbered | None = None
     ids: tuple[str | int, ...] = ()
     """Parameters that are ids: where one is None, SQLite draws it, and `otherwise` holds."""

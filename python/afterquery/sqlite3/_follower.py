@@ -182,7 +182,7 @@ class Follower:
         self._gather_many(many, ran)
         if not ran:
             if self.mixed is not None and many.connection.in_transaction:
-                self.mixed.failed(many.verdict, (), left=True)
+                self.mixed.failed(many.verdict, (), error)
             self.after_error(many.connection)
 
     def _others_ran(self) -> None:
@@ -357,7 +357,7 @@ class Follower:
 
     def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
-        if self._is_open() and not connection.in_transaction:
+        if (self._is_open() or self.mixed is not None) and not connection.in_transaction:
             with self.lock:
                 # Another thread may have begun the next one meanwhile.
                 if not connection.in_transaction:
@@ -433,7 +433,6 @@ class Follower:
         self, connection: sqlite3.Connection, mixed: Following, sql: str, given: Any, run: Run[T]
     ) -> T:
         """The same where replication is mixed."""
-        changes = connection.total_changes
         verdict = mixed.before(sql, given)
         at = self.gathering.mark()
         ran: list[T] = []
@@ -450,9 +449,9 @@ class Follower:
         except BaseException as error:
             failed = partial(self._failed_mixed, connection, mixed, verdict, sql, given, ran, at)
             try:
-                failed(changes, error)
+                failed(error)
             except BaseException:  # a signal handler's
-                failed(changes, error)
+                failed(error)
                 raise
             raise
         finally:
@@ -468,7 +467,6 @@ class Follower:
         given: Any,
         ran: Sequence[object],
         at: int,
-        changes: int,
         error: BaseException,
     ) -> None:
         if ran:
@@ -476,9 +474,7 @@ class Follower:
                 mixed.ran(verdict, sql, given, ran[0])
             return
         if connection.in_transaction:
-            with mixed.quietly():
-                left = _left(connection, sql, changes, error)
-            mixed.failed(verdict, given, left=left)
+            mixed.failed(verdict, given, error)
         self.after_error(connection)
 
     def _failed(

@@ -5,6 +5,7 @@ An error of ours never reaches a statement: what could not be judged or captured
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from afterquery.sqlite3._statement import Control
 
 T = TypeVar("T")
+_LEAVES = re.compile("datatype mismatch|cannot store")
+"""Where SQLite says so, it may leave the rows that came before."""
 OURS = "afterquery_note_"
 """What the names of our triggers begin with."""
 
@@ -65,12 +68,13 @@ class Following:
     def before(self, sql: str, given: Any) -> Verdict | None:
         """A statement is about to run; None where nothing is known of it."""
 
-        def judged() -> Verdict:
+        try:
             verdict = self._mixed.judge(sql, given)
             self._mixed.before(verdict)
             return verdict
-
-        return self._safely("a statement could not be judged", judged)
+        except Exception:
+            failures.caught("a statement could not be judged", self._replicator)
+            return None
 
     def before_many(self, sql: str) -> Verdict | None:
         """One is about to run for many rows."""
@@ -84,19 +88,19 @@ class Following:
 
     def ran(self, verdict: Verdict | None, sql: str, given: Any, result: Any) -> None:
         """It ran."""
-        if verdict is not None and verdict.kind is Kind.OTHERS:
-            self._safely("a statement could not be counted", lambda: self._count(sql))
-        if verdict is None:
-            self._follower.gathering.add(sql, given, result)
-        elif verdict.kind is Kind.STATEMENT:
-            self._follower.gathering.add(sql, given, result)
-            self._mixed.told(verdict)
-            self._safely("a statement could not be followed", self._mixed.check)
-        else:
-            self._safely(
-                "a statement could not be followed",
-                lambda: self._mixed.ran(verdict, sql, given, result),
-            )
+        try:
+            if verdict is None:
+                self._follower.gathering.add(sql, given, result)
+            elif verdict.kind is Kind.STATEMENT:
+                self._follower.gathering.add(sql, given, result)  # with its row count
+                self._mixed.told(verdict)
+                self._mixed.check()
+            else:
+                self._mixed.ran(verdict, sql, given, result)
+                if verdict.kind is Kind.OTHERS:
+                    self._count(sql)
+        except Exception:
+            failures.caught("a statement could not be followed", self._replicator)
 
     def _count(self, sql: str) -> None:
         """Where its text shows, too, that it is not about the main database: else it would be
@@ -114,9 +118,11 @@ class Following:
                 lambda: self._mixed.ran_many(verdict, rows, many_sql=sql),
             )
 
-    def failed(self, verdict: Verdict | None, given: Any, *, left: bool) -> None:
-        """It failed; `left` says whether it may have left changes."""
+    def failed(self, verdict: Verdict | None, given: Any, error: BaseException) -> None:
+        """It failed with this error."""
         if verdict is not None:
+            undone = isinstance(error, sqlite3.IntegrityError) and not _LEAVES.search(str(error))
+            left = verdict.keeps or not undone
             self._safely(
                 "a failed statement could not be followed",
                 lambda: self._mixed.failed(verdict, given, left=left),
