@@ -153,14 +153,14 @@ def test_the_id_is_named_for_the_replica(mixed: Mixed) -> None:
 
 def test_settings_decide(mixed: Mixed) -> None:
     assert mixed.judge("DELETE FROM parent").kind is ROWS
-    mixed._connection.execute("PRAGMA foreign_keys = OFF")
+    mixed._own.connection.execute("PRAGMA foreign_keys = OFF")
     mixed.other("PRAGMA foreign_keys = OFF")
     assert mixed.judge("DELETE FROM parent").kind is STATEMENT
 
 
 def test_a_function_of_the_applications_decides(mixed: Mixed) -> None:
     assert mixed.judge("UPDATE plain SET a = abs(b)").kind is STATEMENT
-    mixed._connection.create_function("ABS", 1, lambda _: 7)
+    mixed._own.connection.create_function("ABS", 1, lambda _: 7)
     mixed.registered()
     assert mixed.judge("UPDATE plain SET a = abs(b)").kind is ROWS
 

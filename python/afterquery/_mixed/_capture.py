@@ -15,6 +15,7 @@ PREFIX = "afterquery_note_"
 """What the names of the triggers begin with."""
 
 _ROW = "afterquery_row"
+_READY = 1_024
 
 
 class Capture:
@@ -26,6 +27,8 @@ class Capture:
         self._numbers = 0
         self._made: set[str] | None = set()
         """The names of the triggers that are there; None where a rollback may have removed some."""
+        self._ready: dict[int, Verdict] = {}
+        """Verdicts, by their identity, whose triggers are all there."""
 
     def notes(self, table: Table, encoding: str) -> Notes:
         """Those of a table."""
@@ -52,15 +55,21 @@ class Capture:
     def ensure(self, verdict: Verdict, encoding: str) -> None:
         """Make the triggers that a statement needs, and no others: they cost, and may change what
         SQLite checks first. Raises `sqlite3.Error` where one cannot be made."""
+        if id(verdict) in self._ready:
+            return
         for table in verdict.tables:
             notes = self.notes(table, encoding)
             for name, event, text in _triggers(table, notes, replaces=verdict.replaces):
                 if (table.name, event) in verdict.events and name not in self._there():
                     self._own.run(f"CREATE TEMP TRIGGER {name} {text}")
                     self._there().add(name)
+        if len(self._ready) >= _READY:
+            self._ready = {}
+        self._ready[id(verdict)] = verdict
 
     def remove(self) -> None:
         """Remove all triggers, before the schema changes. Raises `sqlite3.Error`."""
+        self._ready = {}
         for name in sorted(self._there()):
             self._own.run(f"DROP TRIGGER IF EXISTS temp.{name}")
             self._there().discard(name)
@@ -68,6 +77,7 @@ class Capture:
     def rolled_back(self) -> None:
         """Triggers that were made or removed since may be as they were."""
         self._made = None
+        self._ready = {}
 
     def renew(self) -> None:
         """The tables may be others now. Raises `sqlite3.Error`."""
