@@ -279,6 +279,63 @@ def test_a_failing_statement_that_leaves_rows(both: Any) -> None:
         one.run("UPDATE t SET a = a WHERE id = 99")
 
 
+INTO_INDEX = "INSERT INTO find (rowid, title) VALUES (new.id, new.title);"
+FROM_INDEX = "INSERT INTO find (find, rowid, title) VALUES ('delete', old.id, old.title);"
+FULL_TEXT = [
+    "CREATE TABLE notes (id INTEGER PRIMARY KEY, title UNIQUE, body DEFAULT (hex(randomblob(9))))",
+    "CREATE VIRTUAL TABLE find USING fts5 (title, content='notes', content_rowid='id')",
+    f"CREATE TRIGGER find_i AFTER INSERT ON notes BEGIN {INTO_INDEX} END",
+    f"CREATE TRIGGER find_d AFTER DELETE ON notes BEGIN {FROM_INDEX} END",
+    f"CREATE TRIGGER find_u AFTER UPDATE ON notes BEGIN {FROM_INDEX} {INTO_INDEX} END",
+]
+
+
+def test_a_full_text_index_that_triggers_keep(both: Any) -> None:
+    """The replica has these triggers, too, and does by them what was done here."""
+    one = both()
+    for text in FULL_TEXT:
+        assert one.run(text, kind=Kind.SCHEMA) == [text]
+    one.run("INSERT INTO notes (title) VALUES ('red apple')", kind=Kind.ROW)
+    one.run("INSERT INTO notes (title, body) VALUES ('green pear', 'b')", kind=Kind.NUMBERED)
+    one.run("INSERT INTO notes (title) SELECT 'blue apple' UNION SELECT 'apple'")
+    one.run("UPDATE notes SET title = title || '!' WHERE id > 2")
+    one.run("UPDATE notes SET body = 1 WHERE id = 1", kind=Kind.STATEMENT)
+    one.run("DELETE FROM notes WHERE id = 1", kind=Kind.STATEMENT)
+    one.run("INSERT INTO find (find) VALUES ('integrity-check')", kind=Kind.STATEMENT)
+    for word in ("apple", "pear", "red", "green"):
+        query = f"SELECT rowid FROM find WHERE find MATCH '{word}' ORDER BY rowid"
+        here, there = (side.db.execute(query).fetchall() for side in (one.primary, one.replica))
+        assert here == there
+    assert one.run("DROP TRIGGER find_u", kind=Kind.SCHEMA) == ["DROP TRIGGER find_u"]
+
+
+def test_an_index_that_replace_leaves_behind_is_told() -> None:
+    """REPLACE fires no trigger for what it deletes; on the replica, that is deleted."""
+    one = Both()
+    for text in FULL_TEXT:
+        one.run(text, kind=Kind.SCHEMA)
+    one.primary.execute("REPLACE INTO notes (title) VALUES ('x')")
+    (doubt,) = one.primary.doubts
+    assert "keeps a virtual table" in doubt
+    one.close()
+
+
+def test_a_trigger_that_keeps_an_index_and_more_is_told() -> None:
+    one = Both()
+    one.run("CREATE VIRTUAL TABLE find USING fts5 (a)", kind=Kind.SCHEMA)
+    one.run("CREATE TABLE t (a)", kind=Kind.SCHEMA)
+    one.run("CREATE TABLE log (a)", kind=Kind.SCHEMA)
+    text = (
+        "CREATE TRIGGER x AFTER INSERT ON t"
+        " BEGIN INSERT INTO find VALUES (new.a); INSERT INTO log VALUES (new.a); END"
+    )
+    assert one.run(text, kind=Kind.SCHEMA) == []
+    one.primary.execute("INSERT INTO t VALUES ('x')")
+    (doubt,) = one.primary.doubts
+    assert "changes a virtual table" in doubt
+    one.close()
+
+
 def test_a_capture_that_cannot_be_had_is_told() -> None:
     one = Both("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
     one.primary.db.execute("INSERT INTO t VALUES (1, 1)")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import afterquery.sqlite3
 from afterquery import classify
 from afterquery._failures import failures
-from afterquery._mixed import Kind
+from afterquery._mixed import Kind, Mixed
 from mixed.world import Bare, Connection, Cursor, Sent, prepare
 from support.recorder import Recorder
 
@@ -58,6 +58,12 @@ class Followed:
     def settle(self) -> None:
         """Nothing is open any more."""
         self.savepoints = []
+
+    @property
+    def mixed(self) -> Mixed:
+        """What the connection is followed by."""
+        found: Mixed = self.db._follower.mixed._mixed
+        return found
 
     @property
     def committed(self) -> list[Sent]:

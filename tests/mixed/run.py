@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from afterquery._mixed import Kind
+from afterquery._mixed import Kind, Mixed
 from mixed.schemas import random_schema
 from mixed.statements import Statement, Statements
-from mixed.world import Bare, Primary, Replica, Sent, content, rng_of, seen
+from mixed.world import Bare, Primary, Replica, Sent, content, rng_of, rowids_of, seen
 
 
 class Ours(Protocol):
@@ -21,6 +21,9 @@ class Ours(Protocol):
 
     @property
     def db(self) -> sqlite3.Connection: ...
+
+    @property
+    def mixed(self) -> Mixed: ...
 
     @property
     def kinds(self) -> Mapping[Kind, int]: ...
@@ -153,7 +156,9 @@ class Run:
                 self._fail(f"on the replica: {error}\n{one}")
 
     def _compare(self) -> None:
-        self._same("replica", content(self.ours.db), content(self.replica.db))
+        rowids = rowids_of(self.ours.mixed)
+        here, there = content(self.ours.db, rowids), content(self.replica.db, rowids)
+        self._same("replica", here, there)
 
     def _same(self, what: str, one: object, two: object) -> None:
         if one != two:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import suppress
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from afterquery import classify
@@ -173,15 +175,28 @@ class Replica:
         self.db.execute(*sent).fetchall()
 
 
-def content(db: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the main database, with their types; the rowid where nothing else names them."""
+_TABLES = """SELECT name FROM main.sqlite_master AS o WHERE type = 'table'
+AND name NOT LIKE 'sqlite%' AND NOT EXISTS (SELECT 1 FROM main.sqlite_master AS v
+WHERE v.sql LIKE 'CREATE VIRTUAL%' AND substr(o.name, 1, length(v.name) + 1) = v.name || '_')"""
+
+
+def rowids_of(mixed: Mixed) -> dict[str, str]:
+    """The tables whose rows are known by their rowid, and what it is called there."""
+    tables = mixed._current.model().tables()
+    return {one.name: one.key.columns[0] for one in tables if one.key and one.key.hidden}
+
+
+def content(
+    db: sqlite3.Connection, rowids: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of the main database, with their types."""
     found = {}
     db.text_factory = _texts
-    names = db.execute(
-        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-    ).fetchall()
-    for (name,) in names:
+    names = [name for (name,) in db.execute(_TABLES)]
+    for name in names:
         columns = [row[1] for row in db.execute(f"PRAGMA main.table_xinfo({quoted(name)})")]
+        if name in rowids:
+            columns.append(rowids[name])
         listed = ", ".join(f"quote({quoted(one)})" for one in columns)
         if columns:
             found[name] = sorted(db.execute(f"SELECT {listed} FROM main.{quoted(name)}").fetchall())

@@ -49,6 +49,10 @@ def judge_rows(model: Model, settings: Settings, sql: str) -> Verdict:
         return Verdict(Kind.OTHERS, "writes to temporary or attached tables alone", sql)
     if effects.virtual:
         return _of_virtual(effects)
+    fed = next((one.name for one in effects.tables if one.fed), None)
+    if fed is not None and effects.replaces and not settings.recursive_triggers:
+        lost = f"replaces rows of {fed} and does not fire the trigger that keeps a virtual table"
+        return replace(effects.rows(lost), lost=lost)
     reason = next(effects.uncertain(), None)
     if any(fold(name).startswith("sqlite_") for name in effects.main):
         return Verdict(Kind.LOST if reason else Kind.STATEMENT, reason or "", sql)
@@ -75,6 +79,8 @@ class Effects:
     """What a statement does, and what in it is not certain."""
 
     def __init__(self, model: Model, settings: Settings, sql: str, accesses: list[Access]) -> None:
+        # What triggers keep that a copy has too, happens there by itself.
+        accesses = [one for one in accesses if not (one.by and fold(one.by) in model.feeding)]
         self.model, self.settings, self.sql, self.accesses = model, settings, sql, accesses
         self.words = words(sql)
         # The first use of a table-valued function declares it, as if it were made.
@@ -314,8 +320,8 @@ def _defaults(insert: Insert, table: Table) -> Iterator[str]:
 def _of_virtual(effects: Effects) -> Verdict:
     """Virtual tables take no trigger: what is written to one travels as a statement."""
     reason = next(effects.uncertain(), None)
-    if effects.tables:
-        return effects.rows(reason or "changes a virtual table and others")
-    return Verdict(
-        Kind.STATEMENT, f"changes a virtual table, and {reason}" if reason else "", effects.sql
-    )
+    lost = f"changes a virtual table, and {reason}" if reason else ""
+    if effects.direct is not None and effects.direct.virtual and not effects.tables:
+        return Verdict(Kind.STATEMENT, lost, effects.sql, lost=lost)
+    lost = lost or "changes a virtual table beside others"
+    return replace(effects.rows(lost), lost=lost)

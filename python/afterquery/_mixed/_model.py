@@ -6,8 +6,10 @@ import sqlite3
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
+from afterquery._mixed._feeding import feeds
 from afterquery._mixed._shadow import Shadow
 from afterquery._mixed._signature import Object, Signature
 from afterquery._mixed._table import Table, affinity, read_table
@@ -61,8 +63,32 @@ class Model:
                     self.applications,
                     self._compared.get(fold(item.name), frozenset()),
                 )
+                found = replace(found, fed=fold(item.name) in self._fed)
                 self._tables[fold(name)] = found
             return found
+
+    @cached_property
+    def virtual(self) -> frozenset[str]:
+        """Folded: the virtual tables of the main database."""
+        return frozenset(name for name, item in self._kinds.items() if _is_virtual(item))
+
+    @cached_property
+    def feeding(self) -> frozenset[str]:
+        """Folded: the triggers of the main database that keep virtual tables, on a copy too."""
+        return frozenset(
+            fold(item.name)
+            for item in self._objects["main"]
+            if item.kind == "trigger" and feeds(item.sql, self.virtual, self.applications)
+        )
+
+    @cached_property
+    def _fed(self) -> frozenset[str]:
+        """Folded: the tables that have such triggers."""
+        return frozenset(
+            fold(item.table)
+            for item in self._objects["main"]
+            if item.kind == "trigger" and fold(item.name) in self.feeding
+        )
 
     def tables(self) -> list[Table]:
         """The ordinary tables of the main database."""
@@ -145,32 +171,35 @@ class Model:
 
     @cached_property
     def _compared(self) -> dict[str, frozenset[str]]:
-        """Of each table, folded: the columns that foreign keys compare with another affinity."""
+        """Of each table, folded: the columns that are no numbers, and that foreign keys compare
+        with numbers."""
         found: dict[str, set[str]] = {}
         for item in self._kinds.values():
-            if item.kind != "table":
-                continue
-            for parent, child_column, parent_column in self.shadow.rows(
-                'SELECT "table", "from", "to" FROM pragma_foreign_key_list(?, ?)',
-                (item.name, "main"),
-            ):
-                here = self._affinity(item.name, child_column)
-                if parent_column is None or here != self._affinity(parent, parent_column):
-                    found.setdefault(fold(item.name), set()).add(fold(child_column))
-                    there = [parent_column] if parent_column else self._columns(parent)
-                    found.setdefault(fold(parent), set()).update(map(fold, there))
+            if item.kind == "table":
+                rows = self.shadow.rows(
+                    'SELECT "table", "from", "to", seq FROM pragma_foreign_key_list(?, ?)',
+                    (item.name, "main"),
+                )
+                for parent, column, parent_column, seq in rows:
+                    here = (item.name, column)
+                    there = (parent, parent_column or self._key_column(parent, seq))
+                    if self._is_number(*here) != self._is_number(*there):
+                        table, name = there if self._is_number(*here) else here
+                        found.setdefault(fold(table), set()).add(fold(name))
         return {name: frozenset(columns) for name, columns in found.items()}
 
-    def _affinity(self, table: str, column: str) -> str:
+    def _is_number(self, table: str, column: str) -> bool:
         types = self.shadow.rows(
             "SELECT type FROM pragma_table_xinfo(?, 'main') WHERE name = ? COLLATE NOCASE",
             (table, column),
         )
-        return affinity(types[0][0]) if types else ""
+        return bool(types) and affinity(types[0][0]) in {"INTEGER", "REAL", "NUMERIC", "ANY"}
 
-    def _columns(self, table: str) -> list[str]:
-        rows = self.shadow.rows("SELECT name FROM pragma_table_xinfo(?, 'main')", (table,))
-        return [name for (name,) in rows]
+    def _key_column(self, table: str, seq: int) -> str:
+        rows = self.shadow.rows(
+            "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk = ?", (table, seq + 1)
+        )
+        return str(rows[0][0]) if rows else ""
 
     def related(self, name: str) -> set[str]:
         """Folded: the tables that its foreign keys look into, and those that look into it."""

@@ -49,13 +49,15 @@ def impurity(text: str, applications: frozenset[str]) -> str | None:
 
 
 def _impurities(found: list[Token], applications: frozenset[str]) -> Iterator[str]:
+    before = ""
     for token, following in pairwise([*found, Token("", 0, 0, 0)]):
+        named, before = before == "INTO", token.word
         if token.word in _CLOCK:
             yield "reads the clock"
         elif token.word == "CAST" or (token.text == following.text == "|"):
             yield "may write a REAL as text, which versions of SQLite do differently"
         elif following.text == "(" and token.word not in _BEFORE_PARENTHESES:
-            if token.text in _NO_NAMES:
+            if named or token.text in _NO_NAMES:
                 continue
             reason = impure_call(unquote(token.text), applications)
             if reason is not None:

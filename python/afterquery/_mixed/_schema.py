@@ -6,12 +6,13 @@ import sqlite3
 
 from afterquery._core import Statement
 from afterquery._mixed._ddl import fit_for_copy
+from afterquery._mixed._feeding import feeds
 from afterquery._mixed._judge import events_of
 from afterquery._mixed._model import Model
 from afterquery._mixed._shadow import WRITES, Access
 from afterquery._mixed._signature import Settings
 from afterquery._mixed._verdict import Kind, Verdict
-from afterquery._mixed._words import tokens
+from afterquery._mixed._words import tokens, unquote
 from afterquery._sql import fold
 
 _TEMPORARY = frozenset({"TEMP", "TEMPORARY"})
@@ -26,7 +27,8 @@ def judge_schema(model: Model, settings: Settings, sql: str, statement: Statemen
         accesses = []  # it will fail, or nothing is known of what it is about
     if not _is_main(accesses, sql, statement):
         return Verdict(Kind.OTHERS, "changes the schema of another database than main", sql)
-    text = fit_for_copy(sql)
+    feeding = _trigger(model, statement, sql)
+    text = sql if feeding else fit_for_copy(sql)
     if text is None:
         return Verdict(Kind.SCHEMA, "is about a trigger, and a copy has none", "")
     if _selects(accesses, statement):
@@ -53,6 +55,16 @@ def judge_schema(model: Model, settings: Settings, sql: str, statement: Statemen
     )
     reason = f"deletes rows of {', '.join(one.name for one in tables)} by foreign keys"
     return Verdict(Kind.SCHEMA, reason if tables else "", text, tables, events_of(accesses))
+
+
+def _trigger(model: Model, statement: Statement, sql: str) -> bool:
+    """Whether it makes or drops a trigger that a copy has too."""
+    found = [token.word for token in tokens(sql)[:4]]
+    if "TRIGGER" not in found:
+        return False
+    if statement.verb == "CREATE":
+        return feeds(sql, model.virtual, model.applications)
+    return any(fold(unquote(token.text)) in model.feeding for token in tokens(sql)[2:])
 
 
 _DROP = sqlite3.SQLITE_DROP_TABLE

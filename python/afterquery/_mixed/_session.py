@@ -119,7 +119,9 @@ class Mixed:
         elif verdict.kind is Kind.OTHERS:
             self._others(sql)
         elif verdict.kind is Kind.LOST:
-            self._uncertain(f"a statement {verdict.reason}")
+            self._lost(verdict.reason)
+        if verdict.lost:
+            self._lost(verdict.lost)
         self.check()
         if self._capture.pending and sum(map(len, self._capture.noted())) > _MANY:
             self.flush()
@@ -250,6 +252,9 @@ class Mixed:
             name = fold(table.name)
             if table.whole or triggers.get(name, False) or (failed and name in triggers):
                 self._whole[table] = None
+
+    def _lost(self, reason: str) -> None:
+        self._uncertain(f"a statement {reason}: compare the replicas")
 
     def _note(self, table: Table, rowid: int) -> None:
         self._capture.notes(table, self._current.model().signature.encoding).inserted(rowid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -123,7 +123,7 @@ def read_table(
     compared: frozenset[str],
 ) -> Table:
     """A table of the main database; `compared` are its columns, folded, that foreign keys compare
-    with columns of another affinity: in its triggers, SQLite then gives them as it compared them.
+    as numbers and that are none: its triggers then see them as they were compared.
     """
     virtual = item.virtual
     info = shadow.rows("SELECT * FROM pragma_table_xinfo(?, 'main')", (item.name,))
@@ -138,15 +138,7 @@ def read_table(
     without_rowid = "WITHOUT" in _options(item.sql)
     rowid = None if without_rowid else _rowid_name(columns)
     alias = None if without_rowid else _alias(info, found)
-    named = [index for index in unique if not compared & set(map(fold, index.names))]
-    key, at = _key(
-        item.sql,
-        columns,
-        unique if without_rowid else named,
-        rowid,
-        alias,
-        without_rowid=without_rowid,
-    )
+    key, at = _key(item.sql, columns, unique, rowid, alias, without_rowid=without_rowid)
     others = tuple(index.beside(columns, rowid) for index in unique if index is not at)
     if key is not None and rowid is not None and not key.rowid:
         others += (Unique((rowid,), (f"NEW.{rowid}",), ""),)
@@ -160,7 +152,7 @@ def read_table(
         "AUTOINCREMENT" in words(item.sql),
         others,
         frozenset(names | ({fold(alias)} if alias else set())),
-        whole=without_rowid and bool(compared),
+        whole=key is not None and bool(compared & {fold(unquote(one)) for one in key.columns}),
         indexed=bool(found),
         strict="STRICT" in _options(item.sql),
         volatile=volatile_defaults(item.sql, applications),
@@ -276,6 +268,15 @@ def _alias(info: Sequence[tuple[object, ...]], indexes: Sequence[_Index]) -> str
     return None
 
 
+def _definitions(sql: str) -> Iterator[tuple[str, set[str]]]:
+    """The columns, folded, that a CREATE TABLE defines, with the words of each definition."""
+    found = tokens(sql)
+    end = next((token for token in found if token.text == ")" and token.depth == 0), None)
+    for part in split([t for t in found if t.depth > 0 and end and t.start < end.start]):
+        if part:
+            yield fold(unquote(part[0].text)), {token.word for token in part}
+
+
 def _key(
     sql: str,
     columns: Sequence[Column],
@@ -287,14 +288,16 @@ def _key(
 ) -> tuple[Key | None, _Index | None]:
     if alias is not None:
         return Key((quoted(alias),), ("",), rowid=True), None
-    collated = "COLLATE" in words(sql)
+    collated = {name for name, words_of in _definitions(sql) if "COLLATE" in words_of}
     never_null = {fold(column.name) for column in columns if column.not_null}
+    # What names the rows must stay what it is: an index of its own may be dropped.
     for index in sorted(unique, key=lambda one: one.origin != "pk"):
-        whole = not index.partial and all(cid >= 0 for cid in index.cids)
-        declared = whole and not collated and {fold(name) for name in index.names} <= never_null
+        names = {fold(name) for name in index.names}
+        declared = index.origin in {"pk", "u"} and names <= never_null - collated
+        declared = declared and {fold(one) for one in index.collations} <= {"binary"}
         if declared or (without_rowid and index.origin == "pk"):
             collations = tuple(
-                f" COLLATE {quoted(one)}" if collated else "" for one in index.collations
+                "" if declared else f" COLLATE {quoted(c)}" for c in index.collations
             )
             return Key(tuple(map(quoted, index.names)), collations, rowid=False), index
     if rowid is None:

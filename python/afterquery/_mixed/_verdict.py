@@ -44,6 +44,8 @@ class Verdict:
     otherwise: Verdict | None = None
     may_skip: bool = False
     """It may insert nothing and succeed."""
+    lost: str = ""
+    """What of it does not travel, or may do something else there."""
     filled: str = ""
     """The table that it makes and fills, which travels whole."""
 

@@ -91,7 +91,7 @@ class Following:
         try:
             if verdict is None:
                 self._follower.gathering.add(sql, given, result)
-            elif verdict.kind is Kind.STATEMENT:
+            elif verdict.kind is Kind.STATEMENT and not verdict.lost:
                 self._follower.gathering.add(sql, given, result)  # with its row count
                 self._mixed.told(verdict)
                 self._mixed.check()
