@@ -12,9 +12,19 @@ from typing import Any
 import pytest
 
 import afterquery.sqlite3
-from afterquery import Replicator
 from afterquery._failures import failures
-from replication.world import Primary, assert_same, both_engines, connect, of, peers
+from afterquery.outbox import Relay
+from replication.world import (
+    Primary,
+    assert_same,
+    both_engines,
+    connect,
+    contents,
+    of,
+    peers,
+    reader,
+)
+from support.process import ADMIN_TOKEN
 from support.recorder import Recorder
 
 SCHEMA = """
@@ -74,10 +84,10 @@ MODES = [{"isolation_level": level} for level in ("", "IMMEDIATE", None)]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("outbox", [False])
-def test_a_real_peer(tmp_path: Path, mode: dict[str, Any], outbox: bool) -> None:
+def test_a_real_peer(tmp_path: Path, mode: dict[str, Any]) -> None:
     with peers(tmp_path, 1) as (peer,), connect(peer, ddl=True) as replicator:
-        _run(tmp_path, replicator, mode, outbox=outbox)
+        _run(tmp_path, replicator=replicator, **mode)
+        assert replicator.flush(30)
         with Primary(tmp_path / "p.db") as primary:
             assert_same(primary, peer)
         assert replicator.dead_letters() == []
@@ -87,23 +97,33 @@ def test_a_real_peer(tmp_path: Path, mode: dict[str, Any], outbox: bool) -> None
 @pytest.mark.workerd
 def test_the_real_engine(tmp_path: Path) -> None:
     with both_engines(tmp_path) as processes, connect(*processes, ddl=True) as replicator:
-        _run(tmp_path, replicator, {}, outbox=False)
+        _run(tmp_path, replicator=replicator)
+        assert replicator.flush(30)
         with Primary(tmp_path / "p.db") as primary:
             assert_same(primary, *processes)
         assert replicator.dead_letters() == []
 
 
-def _run(folder: Path, replicator: Replicator, mode: dict[str, Any], *, outbox: bool) -> None:
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_the_outbox(tmp_path: Path, mode: dict[str, Any]) -> None:
+    with peers(tmp_path, 1) as (peer,):
+        _run(tmp_path, outbox=True, **mode)
+        relay = Relay(tmp_path / "p.db", [peer.url], auth_token=ADMIN_TOKEN, ddl=True)
+        assert relay.run(once=30)
+        with Primary(tmp_path / "p.db") as primary, reader(peer) as read:
+            ours = ("afterquery_", "sqlite_")
+            tables = [one for one in primary.tables() if not one.name.startswith(ours)]
+            assert contents(read, tables) == contents(primary.read, tables)
+
+
+def _run(folder: Path, **settings: Any) -> None:
     path = folder / "p.db"
-    opened = afterquery.sqlite3.connect(
-        path, replicator=replicator, replication="mixed", outbox=outbox, **mode
-    )
+    opened = afterquery.sqlite3.connect(path, replication="mixed", **settings)
     with closing(opened) as db:
         db.executescript(SCHEMA)
         traffic(db)
     with closing(sqlite3.connect(path)) as bare:
         bare.executescript("DROP TABLE sqlite_stat1")  # a replica has its own
-    assert replicator.flush(30)
 
 
 def followed(path: Path | str = ":memory:", **settings: Any) -> tuple[Any, Recorder]:

@@ -99,7 +99,7 @@ class Model:
             if one is not None
             and not one.virtual
             and one.name not in self._behind
-            and not fold(one.name).startswith("sqlite_")
+            and not fold(one.name).startswith(("sqlite_", "afterquery_"))
         ]
 
     def is_view(self, name: str) -> bool:
