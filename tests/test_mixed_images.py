@@ -175,6 +175,19 @@ def test_a_table_made_anew(both: Any) -> None:
     one.run("CREATE TABLE filled AS SELECT a, random() AS b FROM t", kind=Kind.SCHEMA)
 
 
+def test_a_table_that_views_look_into_is_made_anew(both: Any) -> None:
+    """With the old ALTER TABLE; the replica has the new one, which looks at views."""
+    one = both("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", "CREATE VIEW v AS SELECT a FROM t")
+    one.run("INSERT INTO t (a) VALUES (1)", kind=Kind.NUMBERED)
+    one.run("ALTER TABLE t RENAME COLUMN a TO b", kind=Kind.SCHEMA)
+    one.primary.execute("PRAGMA legacy_alter_table = ON")
+    one.run("CREATE TABLE new (id INTEGER PRIMARY KEY, b TEXT)", kind=Kind.SCHEMA)
+    one.run("INSERT INTO new SELECT * FROM t")
+    one.run("DROP TABLE t", kind=Kind.SCHEMA)
+    one.run("ALTER TABLE new RENAME TO t", kind=Kind.SCHEMA)
+    assert one.replica.db.execute("SELECT * FROM v").fetchall() == [("1",)]
+
+
 def test_after_the_largest_id(both: Any) -> None:
     one = both("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
     one.run("INSERT INTO t VALUES (?, 1)", 2**63 - 1, kind=Kind.STATEMENT)

@@ -210,6 +210,7 @@ def _texts(text: bytes) -> str:
 
 def seen(side: Any, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
     """What an application sees of a statement."""
+    before = side.db.total_changes
     try:
         cursor = side.execute(sql, parameters)
         rows = list(cursor.rows)
@@ -217,10 +218,12 @@ def seen(side: Any, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
     except sqlite3.Error as error:
         result = (type(error).__name__, str(error))
         if "FOREIGN KEY" in str(error):
-            # Where a trigger may fire, SQLite finds this out only after it has drawn the id.
+            # Where a trigger may fire, SQLite finds this out only after it has drawn the id and
+            # counted the row.
             side.db.execute("REPLACE INTO temp.reset VALUES (1)")
-    numbers = side.db.execute("SELECT changes(), total_changes(), last_insert_rowid()")
-    return (*result, numbers.fetchone(), side.db.total_changes, side.db.in_transaction)
+            before = side.db.total_changes
+    numbers = side.db.execute("SELECT changes(), last_insert_rowid()").fetchone()
+    return (*result, numbers, side.db.total_changes - before, side.db.in_transaction)
 
 
 def rng_of(seed: int) -> Random:

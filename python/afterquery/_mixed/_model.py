@@ -102,6 +102,12 @@ class Model:
             and not fold(one.name).startswith(("sqlite_", "afterquery_"))
         ]
 
+    @cached_property
+    def views(self) -> tuple[tuple[str, str], ...]:
+        """The views of the main database with their texts, in the order of their making."""
+        found = self._objects["main"]
+        return tuple((item.name, item.sql) for item in found if item.kind == "view")
+
     def is_view(self, name: str) -> bool:
         """Whether it is a view of the main database."""
         item = self._kinds.get(fold(name))

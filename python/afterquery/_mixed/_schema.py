@@ -38,6 +38,8 @@ def judge_schema(model: Model, settings: Settings, sql: str, statement: Statemen
             "",
             filled=statement.table or "",
         )
+    if statement.verb == "ALTER":
+        return Verdict(Kind.SCHEMA, "", text, views=tuple(name for name, _ in model.views))
     dropped = {fold(one.first) for one in accesses if one.action == _DROP and one.first}
     changed = {
         one.first

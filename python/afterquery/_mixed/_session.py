@@ -17,6 +17,7 @@ from afterquery._mixed._images import Add, send, send_whole
 from afterquery._mixed._own import Own, Quiet
 from afterquery._mixed._table import Table
 from afterquery._mixed._verdict import Kind, Verdict
+from afterquery._mixed._words import quoted
 from afterquery._sql import fold
 
 _MANY = 20_000
@@ -275,9 +276,14 @@ class Mixed:
     def _schema(self, verdict: Verdict) -> None:
         self._current.change()
         self._capture.rolled_back()
+        for name in verdict.views:
+            self._add(f"DROP VIEW IF EXISTS {quoted(name)}", ())
         if verdict.sql:
             self._add(verdict.sql, ())
-        elif verdict.filled:
+        if verdict.views:
+            for _, text in self._current.model().views:
+                self._add(text, ())
+        if verdict.filled:
             self._filled(verdict.filled)
 
     def _filled(self, name: str) -> None:

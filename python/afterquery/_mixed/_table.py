@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -138,10 +138,8 @@ def read_table(
     without_rowid = "WITHOUT" in _options(item.sql)
     rowid = None if without_rowid else _rowid_name(columns)
     alias = None if without_rowid else _alias(info, found)
-    key, at = _key(item.sql, columns, unique, rowid, alias, without_rowid=without_rowid)
+    key, at = _key(unique, rowid, alias, without_rowid=without_rowid)
     others = tuple(index.beside(columns, rowid) for index in unique if index is not at)
-    if key is not None and rowid is not None and not key.rowid:
-        others += (Unique((rowid,), (f"NEW.{rowid}",), ""),)
     names = {fold(name) for index in unique for name in index.names}
     return Table(
         item.name,
@@ -268,38 +266,16 @@ def _alias(info: Sequence[tuple[object, ...]], indexes: Sequence[_Index]) -> str
     return None
 
 
-def _definitions(sql: str) -> Iterator[tuple[str, set[str]]]:
-    """The columns, folded, that a CREATE TABLE defines, with the words of each definition."""
-    found = tokens(sql)
-    end = next((token for token in found if token.text == ")" and token.depth == 0), None)
-    for part in split([t for t in found if t.depth > 0 and end and t.start < end.start]):
-        if part:
-            yield fold(unquote(part[0].text)), {token.word for token in part}
-
-
 def _key(
-    sql: str,
-    columns: Sequence[Column],
-    unique: Sequence[_Index],
-    rowid: str | None,
-    alias: str | None,
-    *,
-    without_rowid: bool,
+    unique: Sequence[_Index], rowid: str | None, alias: str | None, *, without_rowid: bool
 ) -> tuple[Key | None, _Index | None]:
     if alias is not None:
         return Key((quoted(alias),), ("",), rowid=True), None
-    collated = {name for name, words_of in _definitions(sql) if "COLLATE" in words_of}
-    never_null = {fold(column.name) for column in columns if column.not_null}
-    # What names the rows must stay what it is: an index of its own may be dropped.
-    for index in sorted(unique, key=lambda one: one.origin != "pk"):
-        names = {fold(name) for name in index.names}
-        declared = index.origin in {"pk", "u"} and names <= never_null - collated
-        declared = declared and {fold(one) for one in index.collations} <= {"binary"}
-        if declared or (without_rowid and index.origin == "pk"):
-            collations = tuple(
-                "" if declared else f" COLLATE {quoted(c)}" for c in index.collations
-            )
-            return Key(tuple(map(quoted, index.names)), collations, rowid=False), index
+    if without_rowid:
+        for index in unique:
+            if index.origin == "pk":
+                collations = tuple(f" COLLATE {quoted(one)}" for one in index.collations)
+                return Key(tuple(map(quoted, index.names)), collations, rowid=False), index
     if rowid is None:
         return None, None
     return Key((rowid,), ("",), rowid=True, hidden=True), None

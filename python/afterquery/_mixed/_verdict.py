@@ -46,6 +46,8 @@ class Verdict:
     """It may insert nothing and succeed."""
     lost: str = ""
     """What of it does not travel, or may do something else there."""
+    views: tuple[str, ...] = ()
+    """Those of the main database, which a replica would look into while a table is altered."""
     filled: str = ""
     """The table that it makes and fills, which travels whole."""
 
