@@ -25,6 +25,7 @@ class Capture:
         self._own = own
         self._notes: dict[Table, Notes] = {}
         self._numbers = 0
+        self._traced = False
         self._made: set[str] | None = set()
         """The names of the triggers that are there; None where a rollback may have removed some."""
         self._ready: dict[int, Verdict] = {}
@@ -59,13 +60,30 @@ class Capture:
             return
         for table in verdict.tables:
             notes = self.notes(table, encoding)
-            for name, event, text in _triggers(table, notes, replaces=verdict.replaces):
-                if (table.name, event) in verdict.events and name not in self._there():
+            for name, moment, body in _triggers(table, notes, replaces=verdict.replaces):
+                needed = (table.name, moment.split(" ")[1]) in verdict.events
+                if needed and name not in self._there():
+                    body += self._untraced(body)
+                    text = f"{moment} ON {table.target} BEGIN {body} END"
                     self._own.run(f"CREATE TEMP TRIGGER {name} {text}")
                     self._there().add(name)
         if len(self._ready) >= _READY:
             self._ready = {}
         self._ready[id(verdict)] = verdict
+
+    def trace(self, lines: list[str]) -> None:
+        """A trace callback is there now: what our triggers add to these lines, they take away.
+        Raises `sqlite3.Error`."""
+        if not self._traced:
+            self._own.function("afterquery_traced", 0, lines.pop)
+            self._traced = True
+            self.remove()
+
+    def _untraced(self, body: str) -> str:
+        """What takes away a line for the trigger itself, one for each of its statements, and its
+        own."""
+        count = body.count(";") + 2
+        return f" SELECT {', '.join(['afterquery_traced()'] * count)};" if self._traced else ""
 
     def remove(self) -> None:
         """Remove all triggers, before the schema changes. Raises `sqlite3.Error`."""
@@ -96,7 +114,7 @@ class Capture:
 
 
 def _triggers(table: Table, notes: Notes, *, replaces: bool) -> Iterator[tuple[str, str, str]]:
-    """The names of the triggers, what they are for, and their texts from there on."""
+    """The names of the triggers, when they fire, and what they do."""
     assert table.key is not None
     changed = " OR ".join(
         f"OLD.{column} IS NOT NEW.{column}{collation}"
@@ -113,7 +131,7 @@ def _triggers(table: Table, notes: Notes, *, replaces: bool) -> Iterator[tuple[s
         bodies |= {"BEFORE INSERT": conflicts, "BEFORE UPDATE": conflicts}
     for event, body in bodies.items():
         name = f"{PREFIX}{notes.number}_{fold(event.replace(' ', '_'))}"
-        yield name, event.split(" ")[1], f"{event} ON {table.target} BEGIN {body} END"
+        yield name, event, body
 
 
 def _conflicts(table: Table, notes: Notes) -> Iterator[str]:

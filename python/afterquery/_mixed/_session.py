@@ -217,6 +217,13 @@ class Mixed:
         elif verb == "VACUUM":
             self._vacuumed()
 
+    def trace(self, lines: list[str]) -> None:
+        """Statements are traced now, into these lines: ours are to leave no trace there."""
+        try:
+            self._capture.trace(lines)
+        except sqlite3.Error as error:
+            self._uncertain(cannot(error))
+
     def registered(self) -> None:
         """The application's functions or collations changed."""
         self._current.forget()

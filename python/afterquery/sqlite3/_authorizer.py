@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afterquery.sqlite3._follower import Follower
-    from afterquery.sqlite3._mixed import Following
 
 _CONFIGURED = {
     "SQLITE_DBCONFIG_ENABLE_TRIGGER": False,
@@ -37,13 +36,3 @@ def watched(authorizer: Callable[..., Any], follower: Follower) -> Callable[...,
         return answer
 
     return watching
-
-
-def traced(callback: Callable[[str], object], mixed: Following) -> Callable[[str], None]:
-    """The trace callback, which sees nothing of what we run."""
-
-    def tracing(text: str) -> None:
-        if not mixed.quiet:
-            callback(text)
-
-    return tracing

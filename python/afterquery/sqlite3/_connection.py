@@ -13,7 +13,7 @@ from afterquery._errors import ConfigurationError
 from afterquery._order import CommitOrder, file_key, order_for
 from afterquery._warning import deprecated
 from afterquery.outbox._freezing import freezer
-from afterquery.sqlite3._authorizer import MEANINGS, traced, watched
+from afterquery.sqlite3._authorizer import MEANINGS, watched
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
@@ -105,7 +105,7 @@ class Connection(sqlite3.Connection):
         """As `sqlite3.Connection.set_trace_callback`."""
         mixed = self._follower.mixed
         if mixed is not None and len(arguments) == 1 and callable(arguments[0]):
-            arguments = (traced(arguments[0], mixed),)
+            arguments = (mixed.traced(arguments[0]),)
         super().set_trace_callback(*arguments, **settings)
 
     def create_function(self, *arguments: Any, **settings: Any) -> None:

@@ -168,6 +168,8 @@ class Follower:
             finally:
                 self.writing = False
                 self._running.remove(many)
+                if self.mixed is not None:
+                    self.mixed.show()
             return ran[0]
 
     def _many_failed(self, many: Many, ran: list[T], error: BaseException, cursor: Results) -> None:
@@ -456,6 +458,7 @@ class Follower:
             raise
         finally:
             self.writing = False
+            mixed.show()
         return ran[0]
 
     def _failed_mixed(

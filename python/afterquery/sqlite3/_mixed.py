@@ -34,6 +34,9 @@ class Following:
     ) -> None:
         self.quiet = 0
         """Not 0 while statements of ours run: the user's callbacks see nothing of them."""
+        self._lines: list[str] = []
+        """Lines of a trace that were not handed over yet."""
+        self._tracer: Callable[[str], object] | None = None
         self._follower = follower
         self._replicator = replicator
         self._mixed = Mixed(
@@ -164,6 +167,27 @@ class Following:
     def registered(self) -> None:
         """The application's functions or collations changed."""
         self._mixed.registered()
+
+    def traced(self, callback: Callable[[str], object]) -> Callable[[str], None]:
+        """The user's trace callback, which sees nothing of what we run. While a statement runs,
+        its lines wait: those of our triggers are taken away again."""
+        self._tracer = callback
+        self._safely("a trace could not be kept clean", lambda: self._mixed.trace(self._lines))
+
+        def tracing(text: str) -> None:
+            if self.quiet:
+                return
+            if self._follower.writing:
+                self._lines.append(text)
+            else:
+                callback(text)
+
+        return tracing
+
+    def show(self) -> None:
+        """Hand the lines of a statement over."""
+        while self._lines and self._tracer is not None:
+            self._tracer(self._lines.pop(0))
 
     def hears(self, trigger: object) -> bool:
         """Whether the user's authorizer is to be asked, about what this trigger does say."""
