@@ -266,6 +266,45 @@ def test_it_changes_within_a_transaction_that_has_begun(tmp_path: Path) -> None:
     db.close()
 
 
+def test_a_lock_that_is_refused_leaves_none_behind(tmp_path: Path) -> None:
+    """Who could not write holds up nobody, though his transaction has begun."""
+    path = tmp_path / "p.db"
+    one, _ = followed(path, timeout=0)
+    two, _ = followed(path, timeout=0)
+    one.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
+    one.execute("INSERT INTO t (a) VALUES (1)")
+    for sql in ("INSERT INTO t (a) VALUES (2)", "UPDATE t SET a = random()", "DELETE FROM t"):
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            two.execute(sql)
+        assert two.in_transaction
+    one.commit()
+    two.rollback()
+    two.execute("UPDATE t SET a = random()")
+    two.commit()
+    one.close()
+    two.close()
+
+
+def test_a_transaction_begins_with_its_first_statement(tmp_path: Path) -> None:
+    """Until then others may write, as if we were not there."""
+    path = tmp_path / "p.db"
+    with closing(sqlite3.connect(path)) as bare:
+        bare.execute("PRAGMA journal_mode = WAL")
+        bare.executescript(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 1)"
+        )
+    db, recorder = followed(path, isolation_level=None, timeout=0)
+    for sql in ("UPDATE t SET a = random()", "INSERT INTO t (a) VALUES (1)", "DELETE FROM t"):
+        db.execute("BEGIN")
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            other.execute("INSERT INTO t (a) VALUES (5)")
+            other.commit()
+        db.execute(sql)  # from an older snapshot, it could not write
+        db.execute("COMMIT")
+        assert sent(recorder)
+    db.close()
+
+
 def test_functions_are_looked_at_again(table: tuple[Any, Recorder]) -> None:
     db, recorder = table
     db.execute("INSERT INTO t (a) VALUES (-5)")

@@ -70,6 +70,12 @@ class Current:
                 self._model = None
             self._checked = False
 
+    def begins(self) -> None:
+        """A transaction is about to begin: the last time to ask without taking part in it."""
+        if not self._connection.in_transaction:
+            self.refresh()
+            self.model()
+
     def unexpected(self) -> bool:
         """After the first write of a transaction nobody else can change the schema: look once.
         Whether somebody did, after it was looked at before."""

@@ -191,8 +191,8 @@ class Mixed:
             self._uncertain(_CHANGED)
 
     def begins(self) -> None:
-        """A transaction is about to begin: the last time to look without taking part in it."""
-        self._current.refresh()
+        """A transaction is about to begin."""
+        self._current.begins()
 
     def rolled_back(self, *, to: bool = False) -> None:
         """A transaction was rolled back, or with `to` a savepoint: what was noted since the last

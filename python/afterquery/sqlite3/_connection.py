@@ -96,51 +96,21 @@ class Connection(sqlite3.Connection):
         if not arguments and settings.keys() == {"authorizer_callback"}:
             arguments, settings = (settings["authorizer_callback"],), {}
             if sys.version_info >= (3, 13):
-                deprecated(_KEYWORD)
+                deprecated(_KEYWORD.format(name="authorizer_callback", method="set_authorizer"))
         if len(arguments) == 1 and callable(arguments[0]):
             arguments = (watched(arguments[0], self._follower),)
         super().set_authorizer(*arguments, **settings)
 
-    def set_trace_callback(self, *arguments: Any, **settings: Any) -> None:
-        """As `sqlite3.Connection.set_trace_callback`."""
+    def _trace(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.set_trace_callback`, where replication is mixed."""
         mixed = self._follower.mixed
+        if not arguments and settings.keys() == {"trace_callback"}:
+            arguments, settings = (settings["trace_callback"],), {}
+            if sys.version_info >= (3, 13):
+                deprecated(_KEYWORD.format(name="trace_callback", method="set_trace_callback"))
         if mixed is not None and len(arguments) == 1 and callable(arguments[0]):
             arguments = (mixed.traced(arguments[0]),)
-        super().set_trace_callback(*arguments, **settings)
-
-    def create_function(self, *arguments: Any, **settings: Any) -> None:
-        """As `sqlite3.Connection.create_function`."""
-        super().create_function(*arguments, **settings)
-        self._registered()
-
-    def create_aggregate(self, *arguments: Any, **settings: Any) -> None:
-        """As `sqlite3.Connection.create_aggregate`."""
-        super().create_aggregate(*arguments, **settings)
-        self._registered()
-
-    def create_collation(self, *arguments: Any, **settings: Any) -> None:
-        """As `sqlite3.Connection.create_collation`."""
-        super().create_collation(*arguments, **settings)
-        self._registered()
-
-    if hasattr(sqlite3.Connection, "create_window_function"):
-
-        def create_window_function(self, *arguments: Any, **settings: Any) -> None:
-            """As `sqlite3.Connection.create_window_function`."""
-            super().create_window_function(*arguments, **settings)  # type: ignore[misc]
-            self._registered()
-
-    if hasattr(sqlite3.Connection, "load_extension"):
-
-        def load_extension(self, *arguments: Any, **settings: Any) -> None:
-            """As `sqlite3.Connection.load_extension`."""
-            super().load_extension(*arguments, **settings)
-            self._registered()
-
-    def _registered(self) -> None:
-        mixed = self._follower.mixed
-        if mixed is not None:
-            mixed.registered()
+        sqlite3.Connection.set_trace_callback(self, *arguments, **settings)
 
     if hasattr(sqlite3.Connection, "setconfig"):
 
@@ -265,9 +235,46 @@ _POSITIONAL = (
 
 
 _KEYWORD = (
-    "Passing keyword argument 'authorizer_callback' to _sqlite3.Connection.set_authorizer() is "
-    "deprecated. Parameter 'authorizer_callback' will become positional-only in Python 3.15."
+    "Passing keyword argument '{name}' to _sqlite3.Connection.{method}() is deprecated. Parameter "
+    "'{name}' will become positional-only in Python 3.15."
 )
+
+
+class _Watched:
+    """A method of the standard library's class, called as it is: no line of ours is between. That
+    it is asked for tells that functions or collations may change."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def __get__(self, connection: Connection | None, owner: type | None = None) -> Any:
+        if connection is None:
+            return self._method
+        mixed = connection._follower.mixed
+        if mixed is not None:
+            mixed.registered()
+        return self._method.__get__(connection, owner)
+
+
+class _Traced(_Watched):
+    """`set_trace_callback`; where replication is mixed, the callback is to see nothing of ours."""
+
+    def __get__(self, connection: Connection | None, owner: type | None = None) -> Any:
+        if connection is None or connection._follower.mixed is None:
+            return self._method if connection is None else self._method.__get__(connection, owner)
+        return connection._trace
+
+
+for _name in (
+    "create_function",
+    "create_aggregate",
+    "create_collation",
+    "create_window_function",
+    "load_extension",
+):
+    if hasattr(sqlite3.Connection, _name):
+        setattr(Connection, _name, _Watched(getattr(sqlite3.Connection, _name)))
+Connection.set_trace_callback = _Traced(sqlite3.Connection.set_trace_callback)  # type: ignore[method-assign,assignment]
 
 
 def _class(factory: Any) -> type[sqlite3.Connection]:

@@ -442,8 +442,8 @@ class Follower:
         try:
             try:
                 ran.extend(starmap(run, ((sql, given),)))
-            except sqlite3.OperationalError:
-                if not mixed.outdated():
+            except sqlite3.OperationalError as error:
+                if not mixed.outdated(error):
                     raise
                 verdict = mixed.before(sql, given)
                 ran.extend(starmap(run, ((sql, given),)))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _LEAVES = re.compile("datatype mismatch|cannot store")
 """Where SQLite says so, it may leave the rows that came before."""
+_OUTDATED = re.compile("no such (column|table|function)|error in trigger")
 OURS = "afterquery_note_"
 """What the names of our triggers begin with."""
 
@@ -131,10 +132,12 @@ class Following:
                 lambda: self._mixed.failed(verdict, given, left=left),
             )
 
-    def outdated(self) -> bool:
+    def outdated(self, error: sqlite3.OperationalError) -> bool:
         """Whether a statement failed since a trigger of ours is out of date; tried again, it may
-        succeed."""
-        return bool(self._safely("triggers could not be removed", self._mixed.outdated))
+        succeed. Nothing is asked after any other error: it would begin a snapshot."""
+        return _OUTDATED.search(str(error)) is not None and bool(
+            self._safely("triggers could not be removed", self._mixed.outdated)
+        )
 
     def begins(self) -> None:
         """A transaction is about to begin."""
