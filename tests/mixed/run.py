@@ -119,7 +119,7 @@ class Run:
         self.counts["statements"] += 1
         one, two = seen(self.ours, sql, given), seen(self.bare, sql, given)
         if not self.wild:
-            if self._is_known(one, two):
+            if self._is_known(sql, one, two):
                 self.counts["known"] += 1
                 return False
             self._same("seen", one, two)
@@ -134,11 +134,13 @@ class Run:
             self._compare()
         return True
 
-    def _is_known(self, one: object, two: object) -> bool:
+    def _is_known(self, sql: str, one: object, two: object) -> bool:
         """What SQLite does differently where a trigger is."""
         said = f"{one}{two}"
         if re.search("cannot store|mismatch|too many levels", said):
             return True  # it leaves the rows before that one, and sees others of its faults first
+        if sql.startswith("UPDATE") and one != two and "UNIQUE constraint" in said:
+            return True  # with a trigger it reads more columns, and may visit the rows otherwise
         texts = [*self.schema.texts, *(text for text, _ in self.history)]
         replaces = "REPLACE" in " ".join(texts)
         if not (replaces and "FOREIGN KEY" in said and one != two):
