@@ -20,6 +20,16 @@ def draws(ids: Sequence[str | int], parameters: Any) -> bool:
         return True
 
 
+def as_id(value: Any) -> int | None:
+    """The id that SQLite makes of a value, None where it refuses it, or for what is no id."""
+    try:
+        number = value if isinstance(value, int) else float(value)
+        found = int(number)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if found == number and -_LAST <= found + 1 <= _LAST + 1 else None
+
+
 def named(own: Own, verdict: Verdict, parameters: Any, last: int) -> tuple[Any, ...] | None:
     """The parameters that name the ids of one execution; None where they are not known."""
     assert verdict.numbered is not None
@@ -51,8 +61,8 @@ def among(own: Own, verdict: Verdict, rows: Sequence[Any]) -> list[int] | None:
     )
     if largest and largest[0][0] == _LAST:
         return None
-    given = [row[one] for row in rows for one in verdict.ids]
-    return [*(int(one) for one in given if one is not None), *(one for (one,) in largest)]
+    given = [as_id(row[one]) for row in rows for one in verdict.ids]
+    return [*(one for one in given if one is not None), *(one for (one,) in largest)]
 
 
 def _largest(own: Own, verdict: Verdict) -> int | None:

@@ -22,6 +22,7 @@ Row = tuple[Value, ...]
 
 _SIZES = (100, 30, 10, 3, 1)
 """How many rows a statement has: few different texts are planned once each."""
+_MOST = _SIZES[0]
 _BYTES = 60_000
 """About how long a statement's rows are at most; a single one may be longer."""
 _SHORT = frozenset({int, float, type(None)})
@@ -30,37 +31,41 @@ _SHORT = frozenset({int, float, type(None)})
 def send(own: Own, notes: Notes, add: Add) -> None:
     """Read the rows that were noted and add them. Raises `sqlite3.Error` where they cannot be
     read."""
-    there, gone = notes.keys()
     table, of = notes.table, texts(notes.table)
-    if table.fed or (table.uniques and len(there) > 1):
-        _apart(own, of, there, gone, add)
+    for gone in notes.lost(_MOST):
+        _delete(of, gone, add)
+    if table.fed or (table.uniques and len(notes.there.one) > 1):
+        _apart(own, notes, of, add)
         return
-    _delete(of, gone, add)
-    for asked in _cut(there):
-        rows = _read(own, of, asked)
-        found = {row[: of.width] for row in rows}
-        if len(found) < len(asked) or not of.exact:
-            _delete(of, [key for key in asked if key not in found], add)
-        _insert(of, rows, add, upsert=True)
+    for piece in notes.maybe(_MOST):
+        for asked in _cut(piece):
+            rows = _read(own, of, asked)
+            found = {row[: of.width] for row in rows}
+            if len(found) < len(asked) or not of.exact:
+                _delete(of, [key for key in asked if key not in found], add)
+            _insert(of, rows, add, upsert=True)
 
 
-def _apart(own: Own, of: Texts, there: list[KeyValues], gone: list[KeyValues], add: Add) -> None:
+def _apart(own: Own, notes: Notes, of: Texts, add: Add) -> None:
     """First all are deleted, then those that are there are inserted."""
-    _delete(of, [*gone, *there], add)
+    for piece in notes.maybe(_MOST):
+        _delete(of, piece, add)
     # Two keys may name one row: a trigger sees 0 where a column of TEXT then has '0'.
     sent: set[Row] = set()
-    for asked in _cut(there):
-        new = {row[: of.width]: row for row in _read(own, of, asked)}
-        _insert(of, [row for key, row in new.items() if key not in sent], add, upsert=False)
-        sent.update(new)
+    for piece in notes.maybe(_MOST):
+        for asked in _cut(piece):
+            new = {row[: of.width]: row for row in _read(own, of, asked)}
+            _insert(of, [row for key, row in new.items() if key not in sent], add, upsert=False)
+            if not of.exact:
+                sent.update(new)
 
 
 def send_whole(own: Own, table: Table, add: Add) -> None:
     """Add all rows of a table, in the place of those that a replica has. Raises `sqlite3.Error`."""
     of = texts(table)
     add(of.delete_all, ())
-    rows = own.rows(of.select_all)
-    _insert(of, rows, add, upsert=False)
+    for rows in own.pieces(of.select_all, _MOST):
+        _insert(of, rows, add, upsert=False)
 
 
 def _read(own: Own, of: Texts, keys: Sequence[KeyValues]) -> list[Row]:

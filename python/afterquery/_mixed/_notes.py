@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from afterquery._mixed._own import Own
@@ -50,10 +51,17 @@ class Notes:
         self.there.take(self.gone)
         self.gone.clear()
 
-    def keys(self) -> tuple[list[KeyValues], list[KeyValues]]:
-        """Those of rows that may be there, and those of rows that are gone."""
-        there = self._values(self.there)
-        return list(there), [key for key in self._values(self.gone) if key not in there]
+    def maybe(self, count: int) -> Iterator[list[KeyValues]]:
+        """The keys of rows that may be there, so many at a time."""
+        return _pieces(self._values(self.there), count)
+
+    def lost(self, count: int) -> Iterator[list[KeyValues]]:
+        """Those of rows that are gone."""
+        if self._key.rowid:
+            there = self.there.one
+            return _pieces(((key,) for key in self.gone.one if key not in there), count)
+        there = set(self._values(self.there))
+        return _pieces((key for key in self._values(self.gone) if key not in there), count)
 
     def clear(self) -> None:
         """Forget all."""
@@ -66,11 +74,17 @@ class Notes:
     def __len__(self) -> int:
         return len(self.there.one) + len(self.gone.one)
 
-    def _values(self, keys: _Keys) -> dict[KeyValues, None]:
+    def _values(self, keys: _Keys) -> Iterator[KeyValues]:
+        """Each key once."""
         if self._key.rowid:
-            return dict.fromkeys(zip(keys.one, strict=True))
+            return zip(keys.one, strict=True)
         decoded = (tuple(from_note(value, self._encoding) for value in row) for row in keys.rows())
-        return dict.fromkeys(decoded)
+        return iter(dict.fromkeys(decoded))
+
+
+def _pieces(keys: Iterator[KeyValues], count: int) -> Iterator[list[KeyValues]]:
+    while piece := list(islice(keys, count)):
+        yield piece
 
 
 class _Keys:

@@ -34,6 +34,13 @@ class Own:
         with self.quiet(), _texts(self.connection):
             return sqlite3.Cursor(self.connection).execute(sql, parameters).fetchall()
 
+    def pieces(self, sql: str, count: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The same, so many rows at a time: of a table that may be large."""
+        with self.quiet(), _texts(self.connection):
+            cursor = sqlite3.Cursor(self.connection).execute(sql)
+            while rows := cursor.fetchmany(count):
+                yield rows
+
     def number(self, sql: str) -> int:
         """The one number that a query gives."""
         with self.quiet():

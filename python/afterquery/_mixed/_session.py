@@ -12,7 +12,7 @@ from afterquery import classify
 from afterquery._mixed._capture import Capture, cannot
 from afterquery._mixed._current import Current
 from afterquery._mixed._ddl import fit_for_copy
-from afterquery._mixed._drawn import among, draws, named, named_many
+from afterquery._mixed._drawn import among, as_id, draws, named, named_many
 from afterquery._mixed._images import Add, send, send_whole
 from afterquery._mixed._own import Own, Quiet
 from afterquery._mixed._table import Table
@@ -160,8 +160,9 @@ class Mixed:
         if verdict.kind is Kind.STATEMENT and verdict.ids and parameters:
             # Where one is no number, SQLite may leave the rows before it.
             for one in verdict.ids:
-                if isinstance(parameters[one], int):
-                    self._note(verdict.tables[0], parameters[one])
+                rowid = as_id(parameters[one])
+                if rowid is not None:
+                    self._note(verdict.tables[0], rowid)
         for notes in self._capture.noted():
             notes.uncertain()
         if verdict.kind is Kind.ROWS:
