@@ -25,6 +25,9 @@ def watched(authorizer: Callable[..., Any], follower: Follower) -> Callable[...,
 
     @wraps(authorizer)
     def watching(*arguments: Any) -> Any:
+        mixed = follower.mixed
+        if mixed is not None and not mixed.hears(arguments[-1]):
+            return sqlite3.SQLITE_OK
         answer = authorizer(*arguments)
         if answer == sqlite3.SQLITE_IGNORE and follower.writing:
             follower.gathering.unseen(

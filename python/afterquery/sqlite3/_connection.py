@@ -17,6 +17,7 @@ from afterquery.sqlite3._authorizer import MEANINGS, watched
 from afterquery.sqlite3._cursor import Cursor, follow, followed
 from afterquery.sqlite3._follower import Follower
 from afterquery.sqlite3._gathering import Gathering
+from afterquery.sqlite3._mixed import Following
 from afterquery.sqlite3._modes import (
     autocommit,
     autocommit_setter,
@@ -96,10 +97,21 @@ class Connection(sqlite3.Connection):
         if not arguments and settings.keys() == {"authorizer_callback"}:
             arguments, settings = (settings["authorizer_callback"],), {}
             if sys.version_info >= (3, 13):
-                deprecated(_KEYWORD)
+                deprecated(_KEYWORD.format(name="authorizer_callback", method="set_authorizer"))
         if len(arguments) == 1 and callable(arguments[0]):
             arguments = (watched(arguments[0], self._follower),)
         super().set_authorizer(*arguments, **settings)
+
+    def _trace(self, *arguments: Any, **settings: Any) -> None:
+        """As `sqlite3.Connection.set_trace_callback`, where replication is mixed."""
+        mixed = self._follower.mixed
+        if not arguments and settings.keys() == {"trace_callback"}:
+            arguments, settings = (settings["trace_callback"],), {}
+            if sys.version_info >= (3, 13):
+                deprecated(_KEYWORD.format(name="trace_callback", method="set_trace_callback"))
+        if mixed is not None and len(arguments) == 1 and callable(arguments[0]):
+            arguments = (mixed.traced(arguments[0]),)
+        sqlite3.Connection.set_trace_callback(self, *arguments, **settings)
 
     if hasattr(sqlite3.Connection, "setconfig"):
 
@@ -180,6 +192,7 @@ def connect(
     *arguments: Any,
     replicator: Replicator | None = None,
     outbox: bool = False,
+    replication: Literal["statements", "mixed"] = "statements",
     **settings: Any,
 ) -> Connection:
     """Open a database whose committed transactions reach the replicas.
@@ -187,8 +200,9 @@ def connect(
     `database`, `arguments` and `settings` are those of `sqlite3.connect`; a `factory` is a class of
     connections. With `outbox`, transactions are not submitted: each writes itself as a row into
     the table afterquery_outbox of the database (`afterquery.outbox`), which is made if it is
-    missing; they need no replicator. Raises what `sqlite3.connect` raises, and
-    `ConfigurationError` where the replicator is missing or the factory is no such class.
+    missing; they need no replicator. With `replication="mixed"`, a statement that means
+    something else on a replica travels as the rows that it changed. Raises what `sqlite3.connect`
+    raises, and `ConfigurationError` where the replicator is missing or the factory is none.
     """
     replicator = replicator or _without(outbox)
     factory = settings.pop("factory", Connection)
@@ -199,7 +213,10 @@ def connect(
     def make(*args: Any, **kwargs: Any) -> Connection:
         connection = kind.__new__(kind)
         gathering = OutboxGathering(replicator) if outbox else Gathering(replicator)
-        connection._follower = Follower(replicator, gathering)  # __init__ may run statements
+        follower = Follower(replicator, gathering)
+        if replication == "mixed":
+            follower.mixed = Following(connection, follower, replicator)
+        connection._follower = follower  # __init__ may run statements
         connection.__init__(*args, **kwargs)  # type: ignore[misc]
         return connection
 
@@ -224,9 +241,46 @@ _POSITIONAL = (
 
 
 _KEYWORD = (
-    "Passing keyword argument 'authorizer_callback' to _sqlite3.Connection.set_authorizer() is "
-    "deprecated. Parameter 'authorizer_callback' will become positional-only in Python 3.15."
+    "Passing keyword argument '{name}' to _sqlite3.Connection.{method}() is deprecated. Parameter "
+    "'{name}' will become positional-only in Python 3.15."
 )
+
+
+class _Watched:
+    """A method of the standard library's class, called as it is: no line of ours is between. That
+    it is asked for tells that functions or collations may change."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def __get__(self, connection: Connection | None, owner: type | None = None) -> Any:
+        if connection is None:
+            return self._method
+        mixed = connection._follower.mixed
+        if mixed is not None:
+            mixed.registered()
+        return self._method.__get__(connection, owner)
+
+
+class _Traced(_Watched):
+    """`set_trace_callback`; where replication is mixed, the callback is to see nothing of ours."""
+
+    def __get__(self, connection: Connection | None, owner: type | None = None) -> Any:
+        if connection is None or connection._follower.mixed is None:
+            return self._method if connection is None else self._method.__get__(connection, owner)
+        return connection._trace
+
+
+for _name in (
+    "create_function",
+    "create_aggregate",
+    "create_collation",
+    "create_window_function",
+    "load_extension",
+):
+    if hasattr(sqlite3.Connection, _name):
+        setattr(Connection, _name, _Watched(getattr(sqlite3.Connection, _name)))
+Connection.set_trace_callback = _Traced(sqlite3.Connection.set_trace_callback)  # type: ignore[method-assign,assignment]
 
 
 def _class(factory: Any) -> type[sqlite3.Connection]:

@@ -46,8 +46,10 @@ class Cursor(sqlite3.Cursor):
         except BaseException:
             connection._follower.after_error(connection)
             raise
-        if found.holds and self.description is not None:
-            connection._follower.holding(self)
+        if found.holds:
+            if self.description is not None:
+                connection._follower.holding(self)
+            connection._follower.other(connection, sql)
         connection._follower.gathering.count(sql)
         return self
 
@@ -65,7 +67,8 @@ class Cursor(sqlite3.Cursor):
         if not found.writes:
             return super().executemany(sql, rows)
         # Without the lock: it is let go of while the user's generator makes a row.
-        if found.deterministic and not follower.alone(connection, found):
+        known = found.deterministic or follower.mixed is not None
+        if known and not follower.alone(connection, found):
             return follower.many(connection, sql, rows, super().executemany, self)
         return self._one_by_one(sql, rows)
 

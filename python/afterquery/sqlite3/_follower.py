@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from afterquery import Replicator
+    from afterquery._mixed import Verdict
     from afterquery._order import Ticket
     from afterquery.sqlite3._gathering import Savepoints
+    from afterquery.sqlite3._mixed import Following
 
 T = TypeVar("T")
 Run = Callable[[str, Any], T]
@@ -65,6 +67,8 @@ class Follower:
         """Held while a write or the end of a transaction runs: threads that share the connection
         share its transactions too."""
         self.gathering = gathering
+        self.mixed: Following | None = None
+        """Where replication is mixed: what its statements become."""
         self.writing = False
         """Whether whoever holds the lock is running a statement that may write."""
         self._replicator = replicator
@@ -92,7 +96,8 @@ class Follower:
             given = bound(parameters)
             if cursor is not None:
                 cursor._end()
-            sql = self._frozen(connection, found, sql, given)
+            if self.mixed is None:
+                sql = self._frozen(connection, found, sql, given)
             if found.known and self.alone(connection, found):
                 return self._alone(connection, found, sql, given, run, cursor)
             return self._gather_known(connection, sql, given, run, cursor)
@@ -118,6 +123,8 @@ class Follower:
                 raise
 
     def _committed_alone(self, connection: sqlite3.Connection) -> None:
+        if not connection.in_transaction:
+            self._flush()
         if self.gathering and not connection.in_transaction:
             self.gathering.alone(connection)
 
@@ -148,6 +155,8 @@ class Follower:
             self._look(connection)
             given = Rows(connection, Unlocked(self, iter(rows)))
             many = Many(connection, sql, given)
+            if self.mixed is not None:
+                many.verdict = self.mixed.before_many(sql)
             outer = self.writing
             ran: list[T] = []
             try:
@@ -168,6 +177,8 @@ class Follower:
                 # Nothing is called here: no signal handler can part it.
                 many.over = True
                 self.writing = outer
+                if self.mixed is not None:
+                    self.mixed.show()
             return ran[0]
 
     def _many_failed(self, many: Many, ran: list[T], error: BaseException, cursor: Results) -> None:
@@ -181,6 +192,8 @@ class Follower:
                 del rows.seen[-1]
         self._gather_many(many, ran)
         if not ran:
+            if self.mixed is not None and many.connection.in_transaction:
+                self.mixed.failed(many.verdict, (), error)
             self.after_error(many.connection)
 
     def others_ran(self) -> None:
@@ -203,8 +216,11 @@ class Follower:
             many.whole = not many.rows.taken
             many.taking, many.rows.seen, many.rows.taken = many.rows.seen, [], True
         if many.taking and self.gathering.mark() <= many.at:
-            result = ran[0] if ran and many.whole else None
-            self.gathering.add(many.sql, many.taking, result, many=True)
+            if self.mixed is not None:
+                self.mixed.ran_many(many.verdict, many.sql, many.taking)
+            else:
+                result = ran[0] if ran and many.whole else None
+                self.gathering.add(many.sql, many.taking, result, many=True)
         many.taking = []
         if self.gathering and not (many.connection.in_transaction or many.rows.inside):
             self.gathering.alone(many.connection)
@@ -217,6 +233,8 @@ class Follower:
             before, savepoints = connection.in_transaction, self.gathering.savepoints
             ran: list[T] = []
             try:
+                if self.mixed is not None:
+                    self.mixed.moving(control)
                 if control.verb in {"COMMIT", "RELEASE"}:
                     self.committing(connection, run, control=control, ran=ran)
                 elif control.verb == "ROLLBACK":
@@ -246,6 +264,8 @@ class Follower:
     ) -> None:
         if ran and control.name and connection.in_transaction:
             self.gathering.move(control, savepoints, began=began)
+            if self.mixed is not None and control.verb == "TO":
+                self.mixed.rolled_back(to=True)
 
     def committing(
         self,
@@ -264,8 +284,10 @@ class Follower:
         with self.lock:
             self._look(connection)
             ran = [] if ran is None else ran
+            self._flush()
             if not self.gathering:
                 ran.extend(starmap(run, _ONCE))
+                self._ended(connection, reopens=reopens)
                 return ran[0]
             ticket = None
             try:
@@ -293,6 +315,7 @@ class Follower:
         """What may have committed is over. Harmless when repeated."""
         if ran and (reopens or not connection.in_transaction):
             self.gathering.committed(ticket)
+            self._ended(connection, reopens=reopens)
             self._unfinished = []
             return
         self.gathering.unseal(connection)
@@ -328,7 +351,7 @@ class Follower:
         self, connection: sqlite3.Connection, ran: Sequence[object], *, reopens: bool
     ) -> None:
         if not connection.in_transaction or (ran and reopens):
-            self.gathering.drop()
+            self._drop()
 
     def _end_unfinished(self) -> None:
         """End statements whose transaction was rolled back before their last row was fetched, and
@@ -346,19 +369,43 @@ class Follower:
 
     def after_error(self, connection: sqlite3.Connection) -> None:
         """It may have ended the transaction."""
-        if self.gathering and not connection.in_transaction:
+        if (self._is_open() or self.mixed is not None) and not connection.in_transaction:
             with self.lock:
                 # Another thread may have begun the next one meanwhile.
                 if not connection.in_transaction:
-                    self.gathering.drop()
+                    self._drop()
+
+    def _is_open(self) -> bool:
+        return bool(self.gathering) or (self.mixed is not None and self.mixed.pending)
+
+    def _drop(self) -> None:
+        self.gathering.drop()
+        if self.mixed is not None:
+            self.mixed.rolled_back()
+
+    def _flush(self) -> None:
+        """What is known of rows that changed goes before what comes now."""
+        if self.mixed is not None:
+            self.mixed.flush()
+
+    def _ended(self, connection: sqlite3.Connection, *, reopens: bool) -> None:
+        if self.mixed is not None and (reopens or not connection.in_transaction):
+            self.mixed.committed()
+
+    def other(self, connection: sqlite3.Connection, sql: str) -> None:
+        """A statement ran that is neither a read nor a write: what names mean may have changed."""
+        if self.mixed is not None:
+            with self.lock:
+                self.mixed.other(sql)
+                self._committed_alone(connection)
 
     def _look(self, connection: sqlite3.Connection) -> None:
         """A transaction that ended unseen, by `sqlite3.Connection.commit(connection)` say: nothing
         tells how, and what was not committed must not be sent."""
         self._gather_rows()
-        if self.gathering and not connection.in_transaction:
+        if self._is_open() and not connection.in_transaction:
             self.gathering.unseen("a transaction ended unseen, and is not replicated")
-            self.gathering.drop()
+            self._drop()
 
     def _frozen(
         self, connection: sqlite3.Connection, found: Statement, sql: str, parameters: Any
@@ -377,13 +424,10 @@ class Follower:
         self, connection: sqlite3.Connection, sql: str, given: Any, run: Run[T] | Late
     ) -> T:
         """Run a statement and gather it."""
+        if self.mixed is not None:
+            return self._gather_mixed(connection, self.mixed, sql, given, run)
         changes, at = connection.total_changes, self.gathering.mark()
-        step: Iterable[T] = (
-            starmap(run.choose(), ((sql,),))
-            if isinstance(run, Late)
-            else starmap(run, ((sql, given),))
-        )
-        outer = self.writing
+        step, outer = _step(run, sql, given), self.writing
         ran: list[T] = []
         try:
             self.writing = True
@@ -399,6 +443,60 @@ class Follower:
         finally:
             self.writing = outer
         return ran[0]
+
+    def _gather_mixed(
+        self,
+        connection: sqlite3.Connection,
+        mixed: Following,
+        sql: str,
+        given: Any,
+        run: Run[T] | Late,
+    ) -> T:
+        """The same where replication is mixed."""
+        verdict = mixed.before(sql, given)
+        at, outer = self.gathering.mark(), self.writing
+        ran: list[T] = []
+        try:
+            self.writing = True
+            try:
+                ran.extend(_step(run, sql, given))
+            except sqlite3.OperationalError as error:
+                if not mixed.outdated(error):
+                    raise
+                verdict = mixed.before(sql, given)
+                ran.extend(_step(run, sql, given))
+            mixed.ran(verdict, sql, given, ran[0])
+        except BaseException as error:
+            failed = partial(self._failed_mixed, connection, mixed, verdict, sql, given, ran, at)
+            try:
+                failed(error)
+            except BaseException:  # a signal handler's
+                failed(error)
+                raise
+            raise
+        finally:
+            self.writing = outer
+            mixed.show()
+        return ran[0]
+
+    def _failed_mixed(
+        self,
+        connection: sqlite3.Connection,
+        mixed: Following,
+        verdict: Verdict | None,
+        sql: str,
+        given: Any,
+        ran: Sequence[object],
+        at: int,
+        error: BaseException,
+    ) -> None:
+        if ran:
+            if self.gathering.mark() <= at:
+                mixed.ran(verdict, sql, given, ran[0])
+            return
+        if connection.in_transaction:
+            mixed.failed(verdict, given, error)
+        self.after_error(connection)
 
     def _failed(
         self,
@@ -432,6 +530,8 @@ class Follower:
         """Run a transaction of one statement between a BEGIN and a COMMIT of ours: in between,
         the write lock is held."""
         self._end_unfinished()
+        if self.mixed is not None:
+            self.mixed.begins()
         try:
             own = self.gathering.begin(connection, found)
             if own is not None:
@@ -463,12 +563,20 @@ class Follower:
         try:
             if connection.in_transaction and cursor is not None:
                 cursor._end()
+            self._flush()
             if connection.in_transaction and self.gathering:
                 self._commit_own(connection, own_cursor(connection))
             if connection.in_transaction:
                 self.rolling_back(connection, partial(own_cursor(connection).execute, "ROLLBACK"))
         except sqlite3.Error:
             failures.caught("a failed statement could not be ended")
+
+
+def _step(run: Run[T] | Late, sql: str, given: Any) -> Iterable[T]:
+    """Runs a statement when it is iterated over, in C."""
+    if isinstance(run, Late):
+        return starmap(run.choose(), ((sql,),))
+    return starmap(run, ((sql, given),))
 
 
 class Many:
@@ -488,6 +596,8 @@ class Many:
         """Rows on their way into the gathering, which they may have reached..."""
         self.at = 0
         """...if this mark of it is passed."""
+        self.verdict: Verdict | None = None
+        """Where replication is mixed."""
 
 
 class Unlocked:

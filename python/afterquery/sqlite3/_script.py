@@ -72,6 +72,8 @@ def _run(connection: sqlite3.Connection, follower: Follower, text: str, native: 
     finally:
         own.close()
     if found.control is None and not found.writes:
+        if found.holds:
+            follower.other(connection, text)
         follower.gathering.count(text)
 
 

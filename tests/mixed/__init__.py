@@ -1,0 +1,1 @@
+"""Random schemas and statements: the rows of a primary and of its replica are equal after each."""
