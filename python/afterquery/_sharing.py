@@ -63,6 +63,13 @@ class _Mark:
         self._identity = found.st_dev, found.st_ino
         self._look()
 
+    def _take_again(self) -> None:
+        """The file was removed: its descriptor, if that is still ours, locks nothing any more."""
+        taken, removed = self._file, self._is_ours()
+        self._take()
+        if removed:
+            os.close(taken)
+
     def _look(self) -> None:
         """Take the lock, and say so to those that have it and to those that come."""
         self._read = 0
@@ -99,7 +106,7 @@ class _Mark:
     def is_shared(self) -> bool:
         """Whether another process has written meanwhile, or does."""
         if not self._is_there():
-            self._take()
+            self._take_again()
         os.utime(self._file)  # what is used is not tidied up
         size = os.fstat(self._file).st_size
         if size != self._read:
@@ -123,17 +130,20 @@ class _Mark:
     def _is_there(self) -> bool:
         """Whether it is still the file that was opened: somebody may have tidied up, or closed all
         descriptors, and this one's number be another file's."""
+        return self._is_ours() and os.fstat(self._file).st_nlink > 0
+
+    def _is_ours(self) -> bool:
         try:
             found = os.fstat(self._file)
         except OSError:
             return False
-        return found.st_nlink > 0 and (found.st_dev, found.st_ino) == self._identity
+        return (found.st_dev, found.st_ino) == self._identity
 
     def look_again(self) -> None:
         """Forget the processes that have ended."""
         if not self._is_there():
             self._shared = False
-            self._take()
+            self._take_again()
         elif self._alone():
             self._shared = False
             self._look()

@@ -161,7 +161,10 @@ def slow_commit(
 
     def do_execute(cursor: Any, sql: str, parameters: Any, context: Any = None) -> None:
         run = partial(execute, cursor, sql, parameters, context)
-        return slowly(run) if sql == "COMMIT" else run()
+        if sql == "COMMIT":
+            slowly(run)
+        else:
+            run()
 
     dialect.do_commit = lambda connection: slowly(partial(commit, connection))
     dialect.do_execute = do_execute

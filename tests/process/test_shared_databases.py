@@ -289,6 +289,19 @@ def test_two_names_of_a_database_in_one_process_are_one_process(
     assert not mark.is_shared
 
 
+def test_a_mark_that_is_tidied_up_often_leaves_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mark = _sharing._Mark((1, 2), "app.db")
+    before = len([*Path("/dev/fd").iterdir()])
+    for _ in range(20):
+        for path in tmp_path.glob("afterquery-*/*"):
+            path.unlink()
+        assert not mark.is_shared
+    assert len([*Path("/dev/fd").iterdir()]) == before
+
+
 def test_the_application_keeps_its_descriptors(site: Site) -> None:
     """As where 256 are allowed, the default of macOS."""
     code = (
