@@ -32,8 +32,11 @@ _HANDLE_SECONDS = 5.0
 """How long `Ticket.replication` waits for commits that came before: they only need the GIL."""
 
 _HELD_SECONDS = 5.0
-"""How long a commit waits for one before it that does not say how it ended. That one's COMMIT is
-over: it would not have let the later one pass."""
+"""How long a commit waits for one before it that does not say how it ended."""
+
+_RUNNING_SECONDS = 60.0
+"""The same while the COMMIT of that one runs. With a WAL it lets go of the lock before it writes a
+checkpoint, which may take long: the later one has passed it, and yet comes after it."""
 
 
 class _Place:
@@ -47,6 +50,7 @@ class _Place:
         "replication",
         "replicator",
         "resolved",
+        "runs",
         "since",
         "transaction",
     )
@@ -59,6 +63,8 @@ class _Place:
         """Whether a request keeps the transaction; None before it was asked."""
         self.ran: Sequence[object] = ()
         """Not empty as soon as the COMMIT has succeeded."""
+        self.runs = False
+        """Whether the COMMIT runs."""
         self.since = 0.0
         """When it was resolved."""
         self.replicator: Replicator | None = None
@@ -69,11 +75,12 @@ class _Place:
 class Ticket:
     """The right to submit in the order of commits. One that is forgotten counts as failed."""
 
-    __slots__ = ("_order", "_place")
+    __slots__ = ("_order", "place")
 
     def __init__(self, order: CommitOrder, place: _Place) -> None:
         self._order = order
-        self._place = place
+        self.place = place
+        """Set `runs` of it by hand: no signal handler can part an assignment."""
 
     @property
     def replication(self) -> Replication | None:
@@ -82,19 +89,19 @@ class Ticket:
 
         Waits, at most 5 seconds, while a thread that committed before has not said so yet.
         """
-        return self._order._replication(self._place)
+        return self._order._replication(self.place)
 
     def expect(
         self, ran: Sequence[object], replicator: Replicator, transaction: Transaction
     ) -> None:
         """Say what is submitted should nobody come back to say how the COMMIT ended: `transaction`,
         if `ran` is not empty then."""
-        place = self._place
+        place = self.place
         place.replicator, place.transaction, place.ran = replicator, transaction, ran
 
     def __del__(self) -> None:
         # Not set where an exception of a signal handler came first.
-        if (place := getattr(self, "_place", None)) is not None and not place.resolved:
+        if (place := getattr(self, "place", None)) is not None and not place.resolved:
             self._order._resolve(place, place.transaction if place.ran else None)
 
 
@@ -141,7 +148,7 @@ class CommitOrder:
         Returns the handle of the write. None where there was nothing to replicate, where a request
         holds it back, and where its turn comes a moment later: see `Ticket.replication`.
         """
-        place = ticket._place
+        place = ticket.place
         place.replicator = replicator
         # Asked here and now: the request may be over when another thread gets to the transaction.
         if place.held is None:
@@ -159,7 +166,7 @@ class CommitOrder:
 
     def failed(self, ticket: Ticket) -> None:
         """Give a ticket back: its COMMIT failed."""
-        self._resolve(ticket._place, None)
+        self._resolve(ticket.place, None)
 
     def held(self, replicator: Replicator) -> Iterator[float]:
         """For how many seconds each commit of this replicator has been held back."""
@@ -173,8 +180,10 @@ class CommitOrder:
         with self._lock:
             now = time.monotonic()
             waiting = [place.since for place in list(self._places) if place.resolved]
-            if waiting and not self._places[0].resolved and now - min(waiting) > _HELD_SECONDS:
-                self._give_up(self._places[0])
+            if waiting and not (first := self._places[0]).resolved:
+                longest = _RUNNING_SECONDS if first.runs else _HELD_SECONDS
+                if now - min(waiting) > longest:
+                    self._give_up(first)
             self._drain()
             return len(self._places) > 1
 

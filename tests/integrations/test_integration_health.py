@@ -6,16 +6,20 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 import afterquery.sqlite3
 from afterquery import Replicator, Transaction, _order, confirm_equal
 from afterquery._failures import failures
 from afterquery._order import CommitOrder
+from afterquery.sqlalchemy import attach
 from support.peer import PeerProcess
 from support.process import ADMIN_TOKEN
 from support.until import until
@@ -108,6 +112,88 @@ def test_a_commit_within_its_time_is_waited_for(
     assert order.look() is False
     assert replicator.flush(30) is True
     assert values(peer) == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["sqlite3", "sqlalchemy", "sqlalchemy text"])
+def test_a_commit_at_its_checkpoint_is_waited_for(
+    replicator: Replicator, peer: PeerProcess, tmp_path: Path, how: str
+) -> None:
+    """It has let go of the lock, and writes back what the WAL has become, on a slow disk: who
+    commits meanwhile comes after it."""
+    first, checkpoint, done = slow_commit(replicator, tmp_path / "app.db", how)
+    with closing(afterquery.sqlite3.connect(tmp_path / "app.db", replicator=replicator)) as db:
+        thread = threading.Thread(target=first)
+        thread.start()
+        assert checkpoint.wait(30)
+        db.execute("INSERT INTO t VALUES (2)")
+        db.commit()
+        until(lambda: replicator.stats().integrations.oldest > 0.5, 30)
+        assert replicator.stats().integrations.held == 1
+        done.set()
+        thread.join()
+    assert replicator.flush(30) is True
+    assert values(peer) == [1, 2]
+    assert not failures.counts()
+
+
+def slow_commit(
+    replicator: Replicator, path: Path, how: str
+) -> tuple[Callable[[], None], threading.Event, threading.Event]:
+    """What commits; when it stands at its checkpoint; what to set to have it go on."""
+    checkpoint, done = threading.Event(), threading.Event()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE t (v)")
+
+    def slowly(commit: Callable[[], object]) -> None:
+        commit()
+        checkpoint.set()
+        assert done.wait(30)
+
+    def by_sqlite3() -> None:
+        with closing(afterquery.sqlite3.connect(path, replicator=replicator)) as db:
+            db.execute("INSERT INTO t VALUES (1)")
+            commit = partial(sqlite3.Connection.commit, db)
+            db._follower.committing(db, partial(slowly, commit))
+
+    engine = create_engine(f"sqlite:///{path}")
+    dialect: Any = engine.dialect
+    commit, execute = dialect.do_commit, dialect.do_execute
+
+    def do_execute(cursor: Any, sql: str, parameters: Any, context: Any = None) -> None:
+        run = partial(execute, cursor, sql, parameters, context)
+        if sql == "COMMIT":
+            slowly(run)
+        else:
+            run()
+
+    dialect.do_commit = lambda connection: slowly(partial(commit, connection))
+    dialect.do_execute = do_execute
+    attach(engine, replicator)
+
+    def by_sqlalchemy() -> None:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+            if how == "sqlalchemy":
+                connection.commit()
+            else:
+                connection.exec_driver_sql("COMMIT")
+        engine.dispose()
+
+    return by_sqlite3 if how == "sqlite3" else by_sqlalchemy, checkpoint, done
+
+
+def test_one_that_stands_in_its_commit_holds_nobody_up_for_ever(
+    replicator: Replicator, peer: PeerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_order, "_RUNNING_SECONDS", 0.1)
+    order = CommitOrder()
+    stands, last = order.take(), order.take()
+    stands.expect([], replicator, insert(replicator, 1))
+    stands.place.runs = True
+    order.committed(last, replicator, insert(replicator, 2))
+    until(lambda: replicator.stats().integrations.held == 0, 30)
+    assert replicator.flush(30) is False
+    assert values(peer) == [2]
 
 
 def test_aflush_waits_for_commits_that_are_held_back(

@@ -391,3 +391,17 @@ def end(process: subprocess.Popen[bytes]) -> None:
     assert process.poll() is None
     process.kill()
     process.wait(30)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no autocommit")
+def test_a_script_that_commits_nothing_runs_beside_rows_to_fetch() -> None:
+    mode: dict[str, Any] = {"autocommit": False}
+    with closing(afterquery.sqlite3.connect(":memory:", outbox=True, **mode)) as db:
+        db.execute("CREATE TABLE t (v)")
+        db.commit()
+        cursor = db.execute("INSERT INTO t VALUES (1), (2) RETURNING v")
+        assert cursor.fetchone() == (1,)
+        db.executescript("INSERT INTO t VALUES (3)")
+        assert cursor.fetchall() == [(2,)]
+        db.commit()
+        assert len(outbox.pending(db)[-1].statements) == 2

@@ -243,3 +243,52 @@ def test_where_the_counters_cannot_be_restored_the_commit_succeeds() -> None:
         assert db.execute("SELECT n FROM t").fetchall() == [(1,)]
         assert pending(db)[-1].statements[0].sql == "INSERT INTO t VALUES (1)"
     assert failures.counts() == {"changes() is not what it was before a COMMIT": 1}
+
+
+def _stopped_while_it_counts(db: sqlite3.Connection) -> None:
+    """A time limit that is over when the counters are restored: SQLite rolls all back then."""
+    db.execute("CREATE TABLE t (n)")
+    db.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(20_000)])
+    db.commit()
+    db.execute("UPDATE t SET n = -1")
+    db.set_progress_handler(lambda: 1, 10_000)
+
+
+def test_a_commit_that_was_rolled_back_while_it_counted_raises() -> None:
+    failures.forget()
+    with closing(afterquery.sqlite3.connect(":memory:", outbox=True)) as db:
+        _stopped_while_it_counts(db)
+        before = len(pending(db))
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            db.commit()
+        db.set_progress_handler(None, 0)
+        assert not db.in_transaction
+        assert db.execute("SELECT count(*) FROM t WHERE n = -1").fetchone() == (0,)
+        assert len(pending(db)) == before
+        db.execute("INSERT INTO t VALUES (-1)")
+        db.commit()
+        assert len(pending(db)) == before + 1
+    assert not failures.counts()
+
+
+def test_sqlalchemy_raises_what_rolled_a_commit_back() -> None:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    attached = attach(engine, outbox=True)
+    with engine.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        connection.exec_driver_sql("CREATE TABLE t (n)")
+        many = "INSERT INTO t VALUES (?)"
+        connection.exec_driver_sql(many, [(n,) for n in range(20_000)])
+        connection.commit()
+        before = len(pending(raw))
+        connection.exec_driver_sql("UPDATE t SET n = -1")
+        raw.set_progress_handler(lambda: 1, 10_000)
+        with pytest.raises(Exception, match="interrupted"):
+            connection.commit()
+        connection.rollback()
+        raw.set_progress_handler(None, 0)
+        found = connection.exec_driver_sql("SELECT count(*) FROM t WHERE n = -1").scalar()
+        assert found == 0
+        assert len(pending(raw)) == before
+    engine.dispose()
+    assert attached.errors == 0

@@ -257,6 +257,69 @@ print(sum(replicator.stats().integrations.errors.values()))
     assert len(site.marks()) == 2
 
 
+def test_a_deleted_database_is_none_of_the_one_that_has_its_number(site: Site) -> None:
+    """File systems give the numbers of deleted files again: to another test worker, say."""
+    gone = "import os\nos.rename('../app.db', '../other.db')\n"
+    renamed = WRITER.replace("../app.db", "../other.db")
+    with site.program(
+        "first", WRITER + "write()\ndb.close()\nwait('gone')\ntell('later')\n"
+    ) as first:
+        first.expect("gone")
+        # The same number, and no way for the first one's path to it.
+        second = site.program("second", gone + renamed + "write()\ntell('second')\n").succeed()
+        assert second.lines == ["second flush None"]
+        site.go("first", "gone")
+        assert first.succeed().lines[-1] == "later flush None"
+
+
+def test_two_names_of_a_database_in_one_process_are_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path, link = tmp_path / "app.db", tmp_path / "link.db"
+    path.touch()
+    link.hardlink_to(path)
+    found = path.stat()
+    mark = _sharing._Mark((found.st_dev, found.st_ino), str(path))
+    for name in (link, path, link):
+        mark.known_by(str(name))
+        assert not mark.is_shared
+    path.unlink()
+    mark.known_by(str(link))
+    assert not mark.is_shared
+
+
+def test_a_mark_that_is_tidied_up_often_leaves_no_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mark = _sharing._Mark((1, 2), "app.db")
+    before = len([*Path("/dev/fd").iterdir()])
+    for _ in range(20):
+        for path in tmp_path.glob("afterquery-*/*"):
+            path.unlink()
+        assert not mark.is_shared
+    assert len([*Path("/dev/fd").iterdir()]) == before
+
+
+def test_the_application_keeps_its_descriptors(site: Site) -> None:
+    """As where 256 are allowed, the default of macOS."""
+    code = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
+        + WRITER
+        + """
+for number in range(200):
+    with afterquery.sqlite3.connect(f"{number}.db", replicator=replicator) as db:
+        db.execute("CREATE TABLE t (who)")
+        db.execute("INSERT INTO t VALUES (1)")
+    db.close()
+print("all")
+"""
+    )
+    assert site.program("first", code).succeed().lines == ["all"]
+    assert len(site.marks()) == 16
+
+
 def test_a_descriptor_that_became_another_files_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

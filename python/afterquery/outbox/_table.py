@@ -146,8 +146,9 @@ def _make(cursor: Any) -> None:
 def write(cursor: Any, text: str, written: list[object] | None = None) -> None:
     """Write the row of a transaction into it; changes() is then what it was. `cursor` is one of
     Python's `sqlite3`, or of what behaves like it; `written` is not empty as soon as the row is
-    there. Raises `sqlite3.Error`."""
+    there. Raises `sqlite3.Error`; no error of a counter, unless it ended the transaction."""
     written = [] if written is None else written
+    inside = _in_transaction(cursor)
     before = _changes(cursor)
     # Into a view, so that changes() is 0. In one step: see `afterquery.sqlite3._follower.Run`.
     written.extend(starmap(cursor.execute, ((WRITE, (text,)),)))
@@ -157,7 +158,14 @@ def write(cursor: Any, text: str, written: list[object] | None = None) -> None:
         elif before > 1:
             cursor.execute(_MANY, (before,))
     except Exception:
+        if inside and not _in_transaction(cursor):
+            raise  # one that is interrupted, by a progress handler say, takes all with it
         failures.caught("changes() is not what it was before a COMMIT")
+
+
+def _in_transaction(cursor: Any) -> bool:
+    connection = getattr(cursor, "connection", None)  # not every driver's cursor tells it
+    return connection is None or bool(connection.in_transaction)
 
 
 def _changes(cursor: Any) -> int:

@@ -79,6 +79,8 @@ class Follower:
                 with self._guard:
                     marked = self.driver.mark()
             ran = True
+            if ticket is not None:
+                ticket.place.runs = True
             run()
             with self._guard:
                 self._end(ticket, committed=self.driver.ended)
@@ -86,6 +88,9 @@ class Follower:
             with self._guard:
                 self._commit_failed(ticket, error, ran=ran, marked=marked)
             raise
+        finally:
+            if ticket is not None:
+                ticket.place.runs = False
 
     def rollback(self, run: Callable[[], None]) -> None:
         """Roll back through `run`, and drop what was written."""
@@ -115,6 +120,8 @@ class Follower:
         try:
             with self._guard:
                 ticket = self._take() if statement.verb in _MAY_COMMIT else None
+            if ticket is not None:
+                ticket.place.runs = True
             ran.append(run())  # type: ignore[func-returns-value]
             if statement.verb in _HOLD:
                 statement.buffer()
@@ -129,6 +136,9 @@ class Follower:
             with self._guard:
                 self._end(ticket, committed=False)
             raise
+        finally:
+            if ticket is not None:
+                ticket.place.runs = False
 
     def _ran(
         self,

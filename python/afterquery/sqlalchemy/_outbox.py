@@ -87,6 +87,9 @@ class OutboxFollower(Follower):
             self._installed = True
         except BaseException:
             self._unseal()
+            with self._guard:
+                if not self.driver.in_transaction:
+                    self.drop()  # SQLite has rolled it back
             raise
 
     def _unseal(self) -> None:

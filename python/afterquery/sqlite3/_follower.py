@@ -293,6 +293,8 @@ class Follower:
             try:
                 ticket = self.gathering.ticket(ran)
                 self.gathering.seal(connection, control)
+                if ticket is not None:
+                    ticket.place.runs = True
                 ran.extend(starmap(run, _ONCE))
                 self._over(connection, ticket, ran, reopens=reopens)
             except BaseException:
@@ -302,6 +304,10 @@ class Follower:
                     self._over(connection, ticket, ran, reopens=reopens)
                     raise
                 raise
+            finally:
+                # Nothing is called here: no signal handler can part it.
+                if ticket is not None:
+                    ticket.place.runs = False
             return ran[0]
 
     def _over(

@@ -29,7 +29,10 @@ def run_script(
     script = script.partition("\0")[0]
     with follower.lock:
         # An empty script commits what is open, where a script does that.
-        follower.committing(connection, partial(native, ""))
+        if legacy(connection):
+            follower.committing(connection, partial(native, ""))
+        else:
+            native("")
         for text in _split(script):
             _run(connection, follower, text, native)
 
