@@ -1,7 +1,7 @@
 //! A directory of journals: one file for each origin, owned by one process.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -11,10 +11,12 @@ use std::{
 use super::{
     Journal, Limits,
     cursor::Cursor,
-    disk::{Disk, Kind},
+    disk::{Disk, Kind, MOMENT},
     lock::{Lock, is_open_elsewhere},
     private,
-    store::{BESIDE, Found, Gone, NOTHING_MORE, Origin, Store, StoreError, inspect_header, remove_files},
+    store::{
+        BESIDE, Found, Gone, NOTHING_MORE, Origin, STARTING, Store, StoreError, inspect_header, remove_files,
+    },
 };
 use crate::{
     config::{Config, Durability, JournalConfig},
@@ -69,6 +71,7 @@ pub fn open(config: &Config) -> Result<Opened, Error> {
         settings: settings.clone(),
         limits: config.limits(),
         seen: Mutex::default(),
+        held_up: Mutex::default(),
     };
     let mut adopted = directory.adopt(MAX_ADOPTED)?;
     let newest = adopted.sources.iter().map(|source| source.created).fold(0.0, f64::max);
@@ -113,6 +116,8 @@ pub struct Directory {
     /// Journals that are not delivered, as they were when that was found, and whether they are damaged: they are not opened
     /// again, and not told of again, before they change.
     seen: Mutex<HashMap<PathBuf, (Look, bool)>>,
+    /// Journals that could not be opened for what passes by itself: each is told of once.
+    held_up: Mutex<HashSet<PathBuf>>,
 }
 
 /// Makes the directory, and its path the one by which every user of it knows it.
@@ -169,8 +174,8 @@ impl Directory {
         let lock = lock.ok_or_else(|| failed(&"another process is using it"))?;
         let made = Origin { id: &origin, named: self.settings.origin.is_some() };
         let made = match inspect_header(&path) {
-            Ok(()) => Store::open(&path, self.settings.durability),
-            Err(StoreError::Damaged(problem)) if path.exists() => return Err(failed(&problem)),
+            Ok(()) => Store::open(&path, self.settings.durability, STARTING),
+            Err(error) if !matches!(error, StoreError::Empty) && path.exists() => return Err(failed(&error)),
             Err(_) => remove_files(&path)
                 .map_err(|error| StoreError::Damaged(error.to_string()))
                 .and_then(|()| Store::create(&path, made, self.settings.durability, newest)),
@@ -223,11 +228,21 @@ impl Directory {
     pub fn give_up(&self, index: usize) -> Result<Adopted, Error> {
         let _inside = fork::enter();
         let mut adopted = Adopted::default();
-        for (_, path, origin) in self.dead(&mut adopted)? {
+        let dead = self.dead(&mut adopted)?;
+        if adopted.waiting > 0 {
+            // Delivered later, it would be in the copy a second time.
+            return Err(
+                self.error(&self.path, &"a journal of a dead process cannot be opened now; resume again")
+            );
+        }
+        for (_, path, origin) in dead {
             let given_up = self.adopt_one(&path, &origin, &mut adopted).and_then(|source| {
                 let Some(source) = source else { return Ok(()) };
                 let Some(disk) = source.journal.disk() else { return Ok(()) };
-                disk.give_up(&self.names[index], index)
+                disk.give_up(&self.names[index], index)?;
+                // How its process ended is noted by now: who takes the file over next is not to take it for our end.
+                disk.end(true);
+                Ok(())
             });
             given_up.map_err(|error| self.error(&path, &error))?;
         }
@@ -266,9 +281,11 @@ impl Directory {
     fn look_at(&self, path: &Path, lock_path: &Path) -> Result<Option<f64>, StoreError> {
         match inspect_header(path) {
             // Not ours, or not readable: its directory gets no lock file either.
-            Err(error @ StoreError::Damaged(_)) => return Err(error),
             // It is being made, or its process ended while it made it.
-            Err(_) => return Ok(Some(0.0)),
+            Err(StoreError::Empty) => return Ok(Some(0.0)),
+            // Somebody has just finished it.
+            Err(_) if !path.exists() => return Ok(None),
+            Err(error) => return Err(error),
             Ok(()) => {}
         }
         // The lock of a living process may have been removed. Its process makes it again; until then, nobody else may.
@@ -292,6 +309,15 @@ impl Directory {
     }
 
     fn refuse(&self, path: &Path, error: &StoreError, adopted: &mut Adopted) {
+        if error.passes_by_itself() {
+            // It is looked at again each time, and waits until then: flush() must not be True without it.
+            adopted.waiting += 1;
+            let mut held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+            if held_up.insert(path.to_owned()) {
+                adopted.tell(Level::Warning, waits(path, error));
+            }
+            return;
+        }
         adopted.damaged += 1;
         self.pass_over(path, true);
         adopted.tell(Level::Error, not_delivered(path, error));
@@ -324,7 +350,7 @@ impl Directory {
         if holds != origin {
             return Err(StoreError::Damaged(renamed(&holds)));
         }
-        let mut store = Store::open(path, self.settings.durability)?;
+        let mut store = Store::open(path, self.settings.durability, MOMENT)?;
         let found = self.read(&mut store, &lock, path, false, adopted)?;
         if store.is_named() && store.is_spent()? {
             // It only keeps its numbers, for whoever goes on with it.
@@ -433,4 +459,8 @@ fn renamed(holds: &str) -> String {
 
 fn not_delivered(path: &Path, error: &StoreError) -> String {
     format!("the journal {} is left as it is, and nothing in it is delivered: {error}", path.display())
+}
+
+fn waits(path: &Path, error: &StoreError) -> String {
+    format!("the journal {} cannot be opened now, and is tried again: {error}", path.display())
 }

@@ -39,7 +39,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How long a step waits for a lock: a user who looks into the file with another tool may hold one for a moment, and a caller
 /// may wait for the step. While the file cannot be written anyway, nothing waits.
-const MOMENT: Duration = Duration::from_millis(250);
+pub const MOMENT: Duration = Duration::from_millis(250);
 
 /// How many pages are given back at once: 4 MiB, of which a caller that waits for the file meanwhile hardly notices.
 const PAGES: i64 = 1_000;
@@ -550,7 +550,7 @@ impl Access<'_> {
         let store = match self.file.store.take() {
             Some(store) => store,
             None => {
-                let mut store = Store::open(&self.disk.path, self.disk.durability)?;
+                let mut store = Store::open(&self.disk.path, self.disk.durability, MOMENT)?;
                 store.match_bits(&self.disk.names)?;
                 store
             }

@@ -38,8 +38,11 @@ const APPLICATION_ID: i32 = 0x6166_7471;
 /// The position of a replica that gets nothing of this journal any more.
 pub const NOTHING_MORE: u64 = i64::MAX as u64;
 
-/// How long the opening of a file waits for a lock that another tool holds on it.
-const STARTING: Duration = Duration::from_secs(5);
+/// How long the opening of this process's own file waits for a lock that another tool holds on it.
+pub const STARTING: Duration = Duration::from_secs(5);
+
+/// What the system may say of a file now, and not the next time.
+const PASSING: [i32; 6] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC, libc::EDQUOT, libc::EIO];
 
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,17 @@ impl StoreError {
         let passing =
             [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure];
         error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
+    }
+
+    /// Whether a file that cannot be opened for it may be opened later, though nothing of the file changes: another tool
+    /// has a lock on it, or this process has too many files open.
+    pub fn passes_by_itself(&self) -> bool {
+        use rusqlite::ErrorCode::ReadOnly;
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() != Some(ReadOnly) && self.is_passing(),
+            Self::Room(error) => error.raw_os_error().is_some_and(|code| PASSING.contains(&code)),
+            Self::Closed | Self::Empty | Self::Damaged(_) => false,
+        }
     }
 
     /// Whether it may come of a lack of room.
@@ -129,7 +143,7 @@ impl Store {
     /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
     pub fn create(path: &Path, origin: Origin<'_>, durability: Durability, after: f64) -> Result<Self> {
         private::create_file(path)?;
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability, STARTING)?;
         connection.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
         ))?;
@@ -150,17 +164,18 @@ impl Store {
         })
     }
 
-    /// Opens a file that was found. Nothing is written before it is known to be ours.
-    pub fn open(path: &Path, durability: Durability) -> Result<Self> {
+    /// Opens a file that was found, and waits so long for another tool's lock. Nothing is written before it is known to be
+    /// ours.
+    pub fn open(path: &Path, durability: Durability, patience: Duration) -> Result<Self> {
         inspect_header(path)?;
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability, patience)?;
         upgrade(&connection)?;
         let (origin, named) = connection
             .query_row("SELECT id, named FROM origin", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true, patience: STARTING })
+        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true, patience })
     }
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
@@ -593,7 +608,7 @@ fn read_letter(row: &Row<'_>) -> Result<DeadLetter> {
 pub fn inspect_header(path: &Path) -> Result<()> {
     let mut header = [0; 100];
     let read = std::fs::File::open(path).and_then(|mut file| read_up_to(&mut file, &mut header));
-    let length = read.map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let length = read?;
     // Zeros are what is there of a file whose length reached the disk, and nothing else before the power failed.
     if header[..length].iter().all(|&byte| byte == 0) {
         return Err(StoreError::Empty);
@@ -678,10 +693,10 @@ fn read_up_to(file: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Resu
     Ok(length)
 }
 
-fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
+fn connect(path: &Path, flags: OpenFlags, durability: Durability, patience: Duration) -> Result<Connection> {
     private::narrow(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(STARTING)?;
+    connection.busy_timeout(patience)?;
     let sync = if durability == Durability::Disk { "FULL" } else { "NORMAL" };
     connection.execute_batch(&format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; \
@@ -775,7 +790,7 @@ mod tests {
         first.match_replicas(&names(&["one", "two"]), true, usize::MAX).unwrap();
         first.insert([write(1, "x")].iter(), &[], [].into_iter()).unwrap();
         first.close();
-        let mut again = Store::open(&path, Durability::Process).unwrap();
+        let mut again = Store::open(&path, Durability::Process, STARTING).unwrap();
         let found = again.match_replicas(&names(&["three", "two"]), true, usize::MAX).unwrap();
         assert_eq!(found.gone.len(), 1);
         assert_eq!((found.gone[0].name.as_str(), found.gone[0].pending.writes), ("one", 1));
