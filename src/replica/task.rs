@@ -254,7 +254,7 @@ impl Task {
     pub(super) fn begin(&mut self) {
         while let Some(next) = self.next.pop_front() {
             self.take_up(next);
-            if let Some((activity, reason)) = self.delivery.stopped.as_ref().map(Stopped::restore) {
+            if let Some((activity, reason)) = self.stopped_in_line() {
                 return self.stop_again(activity, reason);
             }
             let untouched =
@@ -264,6 +264,17 @@ impl Task {
             }
             self.finish_source();
         }
+    }
+
+    /// Why this replica gets nothing more, whichever of the sources in line says so: what stands before that one was handed
+    /// over before the replica is synced, too, and would be in the copy a second time.
+    fn stopped_in_line(&self) -> Option<(Activity, Reason)> {
+        let index = usize::from(self.replica);
+        // Where it was left, this process's own is not as it was found any more.
+        let is_new = |source: &&Arc<Source>| self.left.is_none() || !Arc::ptr_eq(source, &self.shared.own);
+        let in_line =
+            self.next.iter().filter(is_new).find_map(|next| next.cursors[index].state.stopped.as_ref());
+        self.delivery.stopped.as_ref().or(in_line).map(Stopped::restore)
     }
 
     /// Takes up a source where the last process left it.

@@ -314,3 +314,36 @@ def test_what_a_resync_gives_up_is_no_unclean_end(
     site.deliver()
     assert site.written(0, "late") == []
     assert site.written(1, "late") == [7]
+
+
+YOUNGER = """
+replicator = connect(durability="process", max_pending_writes=10)
+for k in range(50):
+    write(replicator, "younger", k)
+while {s.state for s in replicator.stats().replicas} != {"detached"}:
+    time.sleep(0.01)
+replicator.close(0)
+"""
+
+
+def test_a_stop_concerns_what_an_older_process_left_too(site: Site) -> None:
+    """The replicas are synced from a copy that holds it; then the application is started again."""
+    site.down()
+    older = site.program(LATE, "late")
+    older.expect("written")
+    site.program(YOUNGER, "younger").end()
+    (site.folder / "late" / "go").touch()
+    older.end()
+    for peer in site.peers:
+        peer.client().run("INSERT INTO log (who, k) VALUES ('late', 7)")
+    site.up()
+    with site.connect(durability="process") as replicator:
+        until(
+            lambda: {replica.state for replica in replicator.stats().replicas} == {"detached"},
+            "they are stopped",
+        )
+        for name in replicator.replicas:
+            replicator.resume(name)
+        fulfilled(write(replicator, "a", 0))
+    assert site.written(0) == site.written(1) == [7, 0]
+    assert site.files() == []
