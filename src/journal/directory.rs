@@ -4,7 +4,7 @@ pub(super) mod opening;
 mod taking;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -22,7 +22,7 @@ use crate::{
             lock::{Lock, is_open_elsewhere},
             settings::JournalConfig,
             store::Store,
-            told::not_delivered,
+            told::{not_delivered, waits},
         },
         memory::limits::Limits,
     },
@@ -43,6 +43,8 @@ pub struct Directory {
     /// Journals that are not delivered, as they were when that was found, and whether they are damaged: they are not opened
     /// again, and not told of again, before they change.
     seen: Mutex<HashMap<PathBuf, (Look, bool)>>,
+    /// Journals that could not be opened for what passes by itself: each is told of once.
+    held_up: Mutex<HashSet<PathBuf>>,
 }
 
 impl Directory {
@@ -80,11 +82,21 @@ impl Directory {
     pub fn give_up(&self, index: usize) -> Result<Adopted, Error> {
         let _inside = fork::enter();
         let mut adopted = Adopted::default();
-        for (_, path, origin) in self.dead(&mut adopted)? {
+        let dead = self.dead(&mut adopted)?;
+        if adopted.waiting > 0 {
+            // Delivered later, it would be in the copy a second time.
+            return Err(
+                self.error(&self.path, &"a journal of a dead process cannot be opened now; resume again")
+            );
+        }
+        for (_, path, origin) in dead {
             let given_up = self.adopt_one(&path, &origin, &mut adopted).and_then(|source| {
                 let Some(source) = source else { return Ok(()) };
                 let Some(disk) = source.journal.disk() else { return Ok(()) };
-                disk.give_up(&self.names[index], index)
+                disk.give_up(&self.names[index], index)?;
+                // How its process ended is noted by now: who takes the file over next is not to take it for our end.
+                disk.end(true);
+                Ok(())
             });
             given_up.map_err(|error| self.error(&path, &error))?;
         }
@@ -123,9 +135,11 @@ impl Directory {
     fn look_at(&self, path: &Path, lock_path: &Path) -> Result<Option<f64>, StoreError> {
         match inspect_header(path) {
             // Not ours, or not readable: its directory gets no lock file either.
-            Err(error @ StoreError::Damaged(_)) => return Err(error),
             // It is being made, or its process ended while it made it.
-            Err(_) => return Ok(Some(0.0)),
+            Err(StoreError::Empty) => return Ok(Some(0.0)),
+            // Somebody has just finished it.
+            Err(_) if !path.exists() => return Ok(None),
+            Err(error) => return Err(error),
             Ok(()) => {}
         }
         // The lock of a living process may have been removed. Its process makes it again; until then, nobody else may.
@@ -149,6 +163,15 @@ impl Directory {
     }
 
     fn refuse(&self, path: &Path, error: &StoreError, adopted: &mut Adopted) {
+        if error.passes_by_itself() {
+            // It is looked at again each time, and waits until then: flush() must not be True without it.
+            adopted.waiting += 1;
+            let mut held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+            if held_up.insert(path.to_owned()) {
+                adopted.tell(Level::Warning, waits(path, error));
+            }
+            return;
+        }
         adopted.damaged += 1;
         self.pass_over(path, true);
         adopted.tell(Level::Error, not_delivered(path, error));

@@ -9,12 +9,22 @@ import time
 import pytest
 
 from afterquery import NotSettledError, Replicator
-from replication.site import Site, edit, write
+from replication.site import Site, edit, look, write
 from replication.world import TIMEOUT, fulfilled, of, until
 
 pytestmark = pytest.mark.usefixtures("quick_look")
 
 KILLED = "replicator = connect(durability='process'); write(replicator, 'dead', {k}); die()"
+
+
+LATE = """
+replicator = connect(durability="process")
+write(replicator, "late", 7)
+say("written")
+while not os.path.exists("go"):
+    time.sleep(0.01)
+replicator.close(0)
+"""
 
 
 def _killed(site: Site, k: int = 0) -> None:
@@ -237,3 +247,103 @@ def test_a_handle_of_an_adopted_write_is_not_ours(site: Site) -> None:
         assert isinstance(replicator, Replicator)
         site.up()
         fulfilled(handle)
+
+
+HELD = """
+import sqlite3
+tool = sqlite3.connect(sys.argv[1], isolation_level=None)
+tool.execute("BEGIN IMMEDIATE")
+say("held")
+while not os.path.exists("go"):
+    time.sleep(0.01)
+tool.execute("ROLLBACK")
+say("let go")
+time.sleep(60)
+"""
+
+
+def test_a_journal_that_another_tool_holds_for_a_while_is_delivered_later(site: Site) -> None:
+    """It waits, and is no damaged one: nothing of the file changes when the lock goes."""
+    with site.connect(durability="process") as replicator:
+        fulfilled(write(replicator, "a", 0))
+        own = set(site.files())
+        site.down()
+        program = site.program(LATE, "late")
+        program.expect("written")
+        (file,) = set(site.files()) - own
+        tool = site.program(HELD.replace("sys.argv[1]", repr(str(file))), "tool")
+        tool.expect("held")
+        (site.folder / "late" / "go").touch()
+        program.end()
+        site.up()
+        try:
+            until(lambda: replicator.stats().waiting_journals == 1, "it waits")
+            begun = time.monotonic()
+            assert not replicator.flush(0.5)
+            assert time.monotonic() - begun < 2.5
+            assert replicator.stats().damaged_journals == 0
+            (site.folder / "tool" / "go").touch()
+            tool.expect("let go")
+            assert replicator.flush(TIMEOUT)
+            assert site.written(0, "late") == site.written(1, "late") == [7]
+        finally:
+            tool.kill()
+
+
+def test_what_a_resync_gives_up_is_no_unclean_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that ended well, and was opened only to give up what it held for one replica."""
+    monkeypatch.setenv("AFTERQUERY_TEST_LOOK", "3600")
+    with site.connect(durability="process") as replicator:
+        fulfilled(write(replicator, "a", 0))
+        own = site.journal / f"{replicator.origin}.journal"
+        name = replicator.replicas[0]
+        site.peers[0].client().run("UPDATE tmp_afterquery_watermark SET chain = chain + 1")
+        write(replicator, "a", 1)
+        until(lambda: of(replicator, name).state == "diverged", "it is stopped")
+        site.down()
+        program = site.program(LATE, "late")
+        program.expect("written")
+        (site.folder / "late" / "go").touch()
+        program.end()
+        replicator.resume(name)
+        (file,) = set(site.files()) - {own}
+        assert look(file, "SELECT in_use FROM origin") == [(0,)]
+        site.up()
+    site.deliver()
+    assert site.written(0, "late") == []
+    assert site.written(1, "late") == [7]
+
+
+YOUNGER = """
+replicator = connect(durability="process", max_pending_writes=10)
+for k in range(50):
+    write(replicator, "younger", k)
+while {s.state for s in replicator.stats().replicas} != {"detached"}:
+    time.sleep(0.01)
+replicator.close(0)
+"""
+
+
+def test_a_stop_concerns_what_an_older_process_left_too(site: Site) -> None:
+    """The replicas are synced from a copy that holds it; then the application is started again."""
+    site.down()
+    older = site.program(LATE, "late")
+    older.expect("written")
+    site.program(YOUNGER, "younger").end()
+    (site.folder / "late" / "go").touch()
+    older.end()
+    for peer in site.peers:
+        peer.client().run("INSERT INTO log (who, k) VALUES ('late', 7)")
+    site.up()
+    with site.connect(durability="process") as replicator:
+        until(
+            lambda: {replica.state for replica in replicator.stats().replicas} == {"detached"},
+            "they are stopped",
+        )
+        for name in replicator.replicas:
+            replicator.resume(name)
+        fulfilled(write(replicator, "a", 0))
+    assert site.written(0) == site.written(1) == [7, 0]
+    assert site.files() == []

@@ -24,7 +24,7 @@ def _open(site: Site, *replicas: Replica, **settings: Any) -> Replicator:
 def _rebuild(site: Site, number: int, rows: list[int]) -> None:
     """A copy of the primary in a replica's place: without our tables, as documented."""
     client = site.peers[number].client()
-    client.run("DELETE FROM log; DROP TABLE tmp_afterquery_watermark")
+    client.run("DELETE FROM log; DROP TABLE IF EXISTS tmp_afterquery_watermark")
     for k in rows:
         client.run(f"INSERT INTO log (who, k) VALUES ('copy', {k})")
 
@@ -151,9 +151,13 @@ def test_what_is_pending_for_one_that_is_gone_is_bounded(site: Site) -> None:
     (file,) = site.files()
     assert look(file, "SELECT name FROM replicas") == [(one.name,)]
     with _open(site, one, two) as replicator:
-        # It never had anything of this origin: it gets what comes from now on.
+        # It never had anything of this origin, so that no watermark tells what it lacks.
+        until(lambda: of(replicator, two.name).state == "diverged", "it is reported")
+        assert "writes 1 to 50" in str(of(replicator, two.name).reason)
+        _rebuild(site, 1, list(range(50)))
+        replicator.resume(two.name)
         fulfilled(write(replicator, "a", 50))
-    assert site.written(1) == [50]
+    assert site.written(0) == site.written(1) == list(range(51))
 
 
 def test_an_origin_may_see_any_number_of_names(site: Site) -> None:
@@ -229,13 +233,17 @@ def test_a_file_of_version_1_is_delivered(site: Site) -> None:
     assert site.files() == []
 
 
-def test_a_replica_that_version_1_had_put_past_everything_is_one_that_may_lack_something(
+def test_a_replica_that_version_1_had_put_past_everything_lacks_something(
     site: Site,
 ) -> None:
     one, two = site.replicas
     cursors = {one.name: 0, two.name: 2**63 - 1}
     _version_1(site.journal, "shop", cursors, named=True)
-    _write(site, one, two, rows=range(4, 6))
-    assert site.written(0) == [1, 2, 3, 4, 5]
-    assert site.written(1) == [4, 5]
+    with _open(site, one, two) as replicator:
+        until(lambda: of(replicator, two.name).state == "diverged", "it is reported")
+        _rebuild(site, 1, [1, 2, 3])
+        replicator.resume(two.name)
+        for k in (4, 5):
+            fulfilled(write(replicator, "a", k))
+    assert site.written(0) == site.written(1) == [1, 2, 3, 4, 5]
     assert look(site.files()[0], "PRAGMA user_version") == [(2,)]

@@ -45,6 +45,7 @@ pub fn open(settings: Option<&JournalConfig>, limits: Limits, names: &[String]) 
         settings: settings.clone(),
         limits,
         seen: Mutex::default(),
+        held_up: Mutex::default(),
     };
     let mut adopted = directory.adopt(MAX_ADOPTED)?;
     let newest = adopted.sources.iter().map(|source| source.created).fold(0.0, f64::max);

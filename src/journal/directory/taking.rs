@@ -11,12 +11,12 @@ use crate::{
     journal::{
         adopted::Adopted,
         file::{
-            disk::{Disk, Kind},
+            disk::{Disk, Kind, MOMENT},
             error::StoreError,
             files::remove_files,
             header::inspect_header,
             lock::Lock,
-            store::{Origin, Store, members::Found},
+            store::{Origin, Store, members::Found, opening::STARTING},
             told::{renamed, tell_gone},
         },
         journal::Journal,
@@ -35,8 +35,8 @@ impl Directory {
         let lock = lock.ok_or_else(|| failed(&"another process is using it"))?;
         let made = Origin { id: &origin, named: self.settings.origin.is_some() };
         let made = match inspect_header(&path) {
-            Ok(()) => Store::open(&path, self.settings.durability),
-            Err(StoreError::Damaged(problem)) if path.exists() => return Err(failed(&problem)),
+            Ok(()) => Store::open(&path, self.settings.durability, STARTING),
+            Err(error) if !matches!(error, StoreError::Empty) && path.exists() => return Err(failed(&error)),
             Err(_) => remove_files(&path)
                 .map_err(|error| StoreError::Damaged(error.to_string()))
                 .and_then(|()| Store::create(&path, made, self.settings.durability, newest)),
@@ -90,7 +90,7 @@ impl Directory {
         if holds != origin {
             return Err(StoreError::Damaged(renamed(&holds)));
         }
-        let mut store = Store::open(path, self.settings.durability)?;
+        let mut store = Store::open(path, self.settings.durability, MOMENT)?;
         let found = self.read(&mut store, &lock, path, false, adopted)?;
         if store.is_named() && store.is_spent()? {
             // It only keeps its numbers, for whoever goes on with it.

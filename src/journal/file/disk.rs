@@ -37,7 +37,7 @@ pub const GROUP: usize = 1_000;
 
 /// How long a step waits for a lock: a user who looks into the file with another tool may hold one for a moment, and a caller
 /// may wait for the step. While the file cannot be written anyway, nothing waits.
-const MOMENT: Duration = Duration::from_millis(250);
+pub const MOMENT: Duration = Duration::from_millis(250);
 
 /// How a file is used.
 #[derive(Debug)]
@@ -262,7 +262,7 @@ impl Access<'_> {
         let store = match self.file.store.take() {
             Some(store) => store,
             None => {
-                let mut store = Store::open(&self.disk.path, self.disk.durability)?;
+                let mut store = Store::open(&self.disk.path, self.disk.durability, MOMENT)?;
                 store.match_bits(&self.disk.names)?;
                 store
             }

@@ -1,5 +1,8 @@
 //! What can go wrong with a journal's file.
 
+/// What the system may say of a file now, and not the next time.
+const PASSING: [i32; 6] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC, libc::EDQUOT, libc::EIO];
+
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -30,6 +33,17 @@ impl StoreError {
         let passing =
             [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure];
         error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
+    }
+
+    /// Whether a file that cannot be opened for it may be opened later, though nothing of the file changes: another tool
+    /// has a lock on it, or this process has too many files open.
+    pub fn passes_by_itself(&self) -> bool {
+        use rusqlite::ErrorCode::ReadOnly;
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() != Some(ReadOnly) && self.is_passing(),
+            Self::Room(error) => error.raw_os_error().is_some_and(|code| PASSING.contains(&code)),
+            Self::Closed | Self::Empty | Self::Damaged(_) => false,
+        }
     }
 
     /// Whether it may come of a lack of room.

@@ -15,7 +15,7 @@ pub const APPLICATION_ID: i32 = 0x6166_7471;
 pub fn inspect_header(path: &Path) -> Result<()> {
     let mut header = [0; 100];
     let read = std::fs::File::open(path).and_then(|mut file| read_up_to(&mut file, &mut header));
-    let length = read.map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let length = read?;
     // Zeros are what is there of a file whose length reached the disk, and nothing else before the power failed.
     if header[..length].iter().all(|&byte| byte == 0) {
         return Err(StoreError::Empty);

@@ -5,7 +5,7 @@
 mod cursors;
 mod letters;
 pub(in crate::journal) mod members;
-mod opening;
+pub(in crate::journal) mod opening;
 pub(in crate::journal) mod schema;
 mod writes;
 
@@ -191,7 +191,7 @@ mod tests {
         first.match_replicas(&names(&["one", "two"]), true, usize::MAX).unwrap();
         first.insert([write(1, "x")].iter(), &[], [].into_iter()).unwrap();
         first.close();
-        let mut again = Store::open(&path, Durability::Process).unwrap();
+        let mut again = Store::open(&path, Durability::Process, opening::STARTING).unwrap();
         let found = again.match_replicas(&names(&["three", "two"]), true, usize::MAX).unwrap();
         assert_eq!(found.gone.len(), 1);
         assert_eq!((found.gone[0].name.as_str(), found.gone[0].pending.writes), ("one", 1));

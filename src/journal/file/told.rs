@@ -46,3 +46,8 @@ pub fn damage(path: &Path, error: &impl std::fmt::Display) -> Reason {
         ),
     )
 }
+
+/// What is said of a journal that could not be opened for what passes by itself.
+pub fn waits(path: &Path, error: &StoreError) -> String {
+    format!("the journal {} cannot be opened now, and is tried again: {error}", path.display())
+}

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::task::Task;
 use crate::{
     ground::event::Level,
-    journal::{Disk, Source, Stopped, letters_left},
+    journal::{Disk, Source, Stop, Stopped, letters_left},
     replica::delivery::delivery::Delivery,
     wire::{Verdict, retire},
+    write::Reason,
 };
 
 impl Task {
@@ -73,7 +74,7 @@ impl Task {
     pub(super) fn begin(&mut self) {
         while let Some(next) = self.next.pop_front() {
             self.take_up(next);
-            if let Some((stop, reason)) = self.delivery.stopped.as_ref().map(Stopped::restore) {
+            if let Some((stop, reason)) = self.stopped_in_line() {
                 return self.stop_again(stop.into(), reason);
             }
             let untouched =
@@ -83,6 +84,17 @@ impl Task {
             }
             self.finish_source();
         }
+    }
+
+    /// Why this replica gets nothing more, whichever of the sources in line says so: what stands before that one was handed
+    /// over before the replica is synced, too, and would be in the copy a second time.
+    fn stopped_in_line(&self) -> Option<(Stop, Reason)> {
+        let index = usize::from(self.replica);
+        // Where it was left, this process's own is not as it was found any more.
+        let is_new = |source: &&Arc<Source>| self.left.is_none() || !Arc::ptr_eq(source, &self.shared.own);
+        let in_line =
+            self.next.iter().filter(is_new).find_map(|next| next.cursors[index].state.stopped.as_ref());
+        self.delivery.stopped.as_ref().or(in_line).map(Stopped::restore)
     }
 
     /// Takes up a source where the last process left it.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Access, Disk};
+use super::{Access, Disk, MOMENT};
 use crate::journal::file::{
     error::StoreError,
     files::{identity, remove_files, sync_names},
@@ -100,7 +100,7 @@ impl Access<'_> {
                     File::open(path)?.sync_all()?;
                     sync_names(path)?;
                 }
-                let mut new = Store::open(path, self.disk.durability)?;
+                let mut new = Store::open(path, self.disk.durability, MOMENT)?;
                 new.match_bits(&self.disk.names)?;
                 Ok(new)
             });

@@ -149,8 +149,9 @@ impl Store {
     fn dismiss(&self, bit: u8) -> Result<()> {
         let last = self.last()? as i64;
         let lag = self.lag_of_bit(bit)?.writes;
-        // One that lacks something is not to be known again.
-        let keep = "INSERT OR REPLACE INTO gone SELECT name, position, state, sum, ?2 FROM replicas WHERE bit = ?1 AND ?3";
+        // One that lacks something was left behind where it was: it is not to be known again as one that goes on.
+        let keep = "INSERT OR REPLACE INTO gone SELECT name, position, state, sum, iif(?3, ?2, position) FROM replicas \
+                    WHERE bit = ?1";
         self.connection
             .execute("DELETE FROM gone WHERE name = (SELECT name FROM replicas WHERE bit = ?1)", [bit])?;
         self.connection.execute(keep, params![bit, last, lag == 0])?;

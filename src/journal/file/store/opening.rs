@@ -19,14 +19,14 @@ use crate::journal::file::{
     settings::Durability,
 };
 
-/// How long the opening of a file waits for a lock that another tool holds on it.
-const STARTING: Duration = Duration::from_secs(5);
+/// How long the opening of this process's own file waits for a lock that another tool holds on it.
+pub const STARTING: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Creates the file of a new origin, which counts as younger than one made at `after`, whatever the clock says.
     pub fn create(path: &Path, origin: Origin<'_>, durability: Durability, after: f64) -> Result<Self> {
         private::create_file(path)?;
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability, STARTING)?;
         connection.execute_batch(&format!(
             "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
         ))?;
@@ -47,17 +47,18 @@ impl Store {
         })
     }
 
-    /// Opens a file that was found. Nothing is written before it is known to be ours.
-    pub fn open(path: &Path, durability: Durability) -> Result<Self> {
+    /// Opens a file that was found, and waits so long for another tool's lock. Nothing is written before it is known to be
+    /// ours.
+    pub fn open(path: &Path, durability: Durability, patience: Duration) -> Result<Self> {
         inspect_header(path)?;
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, durability, patience)?;
         upgrade(&connection)?;
         let (origin, named) = connection
             .query_row("SELECT id, named FROM origin", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or_else(|| StoreError::Damaged("it does not say whose writes it holds".into()))?;
         let room = Room::new(path);
-        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true, patience: STARTING })
+        Ok(Self { connection, room, origin, named, bits: Vec::new(), same: true, patience })
     }
 
     /// Whose writes the file at `path` holds, without changing it: it may not be for us to open.
@@ -134,10 +135,10 @@ impl Store {
     }
 }
 
-fn connect(path: &Path, flags: OpenFlags, durability: Durability) -> Result<Connection> {
+fn connect(path: &Path, flags: OpenFlags, durability: Durability, patience: Duration) -> Result<Connection> {
     private::narrow(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(STARTING)?;
+    connection.busy_timeout(patience)?;
     let sync = if durability == Durability::Disk { "FULL" } else { "NORMAL" };
     connection.execute_batch(&format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; \

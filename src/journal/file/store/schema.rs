@@ -23,13 +23,15 @@ CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, replica TEXT NOT NULL, origin
 ";
 
 /// Version 1 gave a replica that left the settings a position past everything, and nothing that says why: put back, it got
-/// nothing for ever. Without its row it comes back as one that may lack something.
+/// nothing for ever. Without its row it comes back as one that lacks what there ever was.
 const FROM_1: &str = "
 ALTER TABLE origin ADD COLUMN in_use INTEGER;
 CREATE TABLE gone (name TEXT PRIMARY KEY, position INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL, last INTEGER NOT NULL);
-DELETE FROM replicas WHERE position = 9223372036854775807 AND json_valid(state)
+INSERT INTO gone SELECT name, position, state, sum, 0 FROM replicas WHERE position = 9223372036854775807 AND json_valid(state)
     AND json_extract(state, '$.stopped') IS NULL AND NOT coalesce(json_extract(state, '$.finished'), 0)
     AND (SELECT named FROM origin);
+DELETE FROM replicas WHERE name IN (SELECT name FROM gone);
+DELETE FROM gone WHERE (SELECT last FROM origin) = 0 AND NOT EXISTS (SELECT 1 FROM writes);
 ";
 
 /// Converts the tables of an older version, in one step.
