@@ -60,8 +60,8 @@ def leave_whole(world: World) -> None:
 
 
 def leave_and_be_copied(world: World) -> None:
-    """One that had everything, and comes back as a copy of the primary, goes on from there. One that
-    never had anything would have to be resumed: nothing on it says that it is a copy."""
+    """One that had everything, and comes back as a copy of the primary, goes on from there. One
+    that never had anything would have to be resumed: nothing on it says that it is a copy."""
     replica = world.chance.choice(world.replicas)
     _write(world)
     _settle(world)
