@@ -220,7 +220,7 @@ except KeyboardInterrupt:
             program.end(WITHIN)
         else:
             program.send(signal.SIGINT)
-            program.expect("interrupted", 5)
+            program.expect("interrupted")
             program.succeed(WITHIN)
     site.up()
     site.deliver()
