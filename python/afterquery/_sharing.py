@@ -110,10 +110,10 @@ class _Mark:
         os.utime(self._file)  # what is used is not tidied up
         size = os.fstat(self._file).st_size
         if size != self._read:
-            lines = os.pread(self._file, size, 0).decode().splitlines()
+            lines = os.pread(self._file, size, 0).decode().split("\n")
             self._read = size
-            others = [line.split()[-1] for line in lines if not line.startswith(self._name)]
-            paths = [os.fsdecode(bytes.fromhex(path)) for path in others]
+            others = [line for line in lines if line and not line.startswith(self._name)]
+            paths = [os.fsdecode(bytes.fromhex(line.rpartition(" ")[2])) for line in others]
             self._shared |= self._leads(self.path) and any(map(self._leads, paths))
         return self._shared
 
