@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import logging
 import pkgutil
 import sqlite3
 import sys
@@ -63,6 +64,8 @@ def main() -> None:
     if name is None:
         print(json.dumps(None))
         return
+    # A thread of its own writes the log; some of the tests look at what is on stderr.
+    logging.getLogger("afterquery").addHandler(logging.NullHandler())
     replicator = Replicator(["http://127.0.0.1:9"], auth_token="-", ddl=True)
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w") as log:
         runner = unittest.TextTestRunner(stream=log)

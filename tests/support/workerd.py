@@ -76,10 +76,14 @@ def require() -> None:
 @cache
 def binary() -> Path:
     """The workerd binary; installed from npm the first time."""
-    found = _installed()
-    if found is None:
-        _install()
+    # Several test runs may come here at the same time: while one installs it, the others do not
+    # look, for what they saw would be half of it.
+    with (WORKER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         found = _installed()
+        if found is None:
+            _install()
+            found = _installed()
     if found is None:
         raise UnavailableError("npm has no workerd for this machine")
     return found
@@ -98,23 +102,18 @@ def _install() -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise UnavailableError("npm is not on the PATH; install Node.js")
-    # Two test runs may come here at the same time; the second one finds the work done.
-    with (WORKER / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _installed() is not None:
-            return
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=WORKER,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=INSTALL_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise UnavailableError(f"npm ci took more than {INSTALL_SECONDS} s") from None
-        if done.returncode != 0:
-            raise UnavailableError(f"npm ci failed in tests/workerd:\n{done.stdout}")
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=WORKER,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"npm ci took more than {INSTALL_SECONDS} s") from None
+    if done.returncode != 0:
+        raise UnavailableError(f"npm ci failed in tests/workerd:\n{done.stdout}")
