@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from chaos import comings
 from chaos.world import Need, World
@@ -132,25 +132,12 @@ def kill_app_while_a_replica_is_stopped(world: World) -> None:
 
 def cut(world: World) -> None:
     """Requests fail at each of their stages for a while."""
-    _meet(world, CUTS)
+    world.meet(CUTS)
 
 
 def lie(world: World) -> None:
     """Somebody answers in the replicas' place for a while."""
-    _meet(world, HOSTILE)
-
-
-def _meet(world: World, chosen: Sequence[faults.Fault]) -> None:
-    for proxy in world.proxies:
-        seed, share = world.chance.randrange(1 << 30), world.chance.choice([0.1, 0.5, 0.9])
-        proxy.plan = faults.mixture(seed, chosen, share)
-    world.let_run(0.2, 1.2)
-    if world.chance.random() < 0.4:
-        world.kill_app()
-        world.start_app()
-        world.let_run(0.1, 0.5)
-    for proxy in world.proxies:
-        proxy.plan = faults.always(faults.Pass())
+    world.meet(HOSTILE)
 
 
 def interrupt_app(world: World) -> None:

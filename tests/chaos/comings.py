@@ -149,16 +149,7 @@ def go_back(world: World) -> None:
 
 def lie_beyond(world: World) -> None:
     """Replicas claim what they were not sent. It is seen through, or they count as diverged."""
-    for proxy in world.proxies:
-        seed, share = world.chance.randrange(1 << 30), world.chance.choice([0.1, 0.5, 1.0])
-        proxy.plan = faults.mixture(seed, BEYOND, share)
-    world.let_run(0.2, 1.0)
-    if world.chance.random() < 0.4:
-        world.kill_app()
-        world.start_app()
-        world.let_run(0.1, 0.5)
-    for proxy in world.proxies:
-        proxy.plan = faults.always(faults.Pass())
+    world.meet(BEYOND, shares=(0.1, 0.5, 1.0), longest=1.0)
     for replica in world.replicas:
         _mend(world, replica)
 

@@ -111,6 +111,25 @@ class World:
         """Let everything go on for a time between these, in seconds."""
         time.sleep(self.chance.uniform(low, high))
 
+    def meet(
+        self,
+        chosen: Sequence[faults.Fault],
+        shares: Sequence[float] = (0.1, 0.5, 0.9),
+        longest: float = 1.2,
+    ) -> None:
+        """Let so large a share of the requests meet one of these faults, for at most so many
+        seconds, and now and then another process of the application."""
+        for proxy in self.proxies:
+            seed, share = self.chance.randrange(1 << 30), self.chance.choice(shares)
+            proxy.plan = faults.mixture(seed, chosen, share)
+        self.let_run(0.2, longest)
+        if self.chance.random() < 0.4:
+            self.kill_app()
+            self.start_app()
+            self.let_run(0.1, 0.5)
+        for proxy in self.proxies:
+            proxy.plan = faults.always(faults.Pass())
+
     def fill_disk(self) -> None:
         disk.fill(self.journal)
         self.done["full"] += 1
