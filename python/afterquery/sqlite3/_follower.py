@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -17,14 +17,13 @@ from weakref import ref
 
 from afterquery._binding import Rows, bound
 from afterquery._failures import failures
-from afterquery._sql import fold
+from afterquery.sqlite3._asked import counters, left_changes
 from afterquery.sqlite3._gathering import Gathering
+from afterquery.sqlite3._many import Many, Unlocked
 from afterquery.sqlite3._modes import begins, own_cursor
 from afterquery.sqlite3._statement import Control, Statement
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from afterquery import Replicator
     from afterquery._mixed import Verdict
     from afterquery._order import Ticket
@@ -186,7 +185,7 @@ class Follower:
             cursor._end()  # it has run, and is counted only now
         rows = many.rows
         if not ran and rows.seen and rows.ran and not many.asked:
-            left = _left(many.connection, many.sql, rows.changes, error)
+            left = left_changes(many.connection, many.sql, rows.changes, error)
             many.asked = True
             if not left:
                 del rows.seen[-1]
@@ -420,7 +419,7 @@ class Follower:
         if found.deterministic:
             return sql
         try:
-            numbers = _numbers(connection) if found.connection else {}
+            numbers = counters(connection) if found.connection else {}
             return self._replicator.before_query(sql, parameters, **numbers)[0]
         except Exception:
             failures.caught("a statement could not be frozen")
@@ -520,7 +519,7 @@ class Follower:
                 self.gathering.add(sql, given, ran[0])
             return
         self.after_error(connection)
-        if self.gathering.mark() <= at and _left(connection, sql, changes, error):
+        if self.gathering.mark() <= at and left_changes(connection, sql, changes, error):
             # ON CONFLICT FAIL keeps what it did before the error. So does a replica.
             self.gathering.add(sql, given, None)
 
@@ -585,87 +584,5 @@ def _step(run: Run[T] | Late, sql: str, given: Any) -> Iterable[T]:
     return starmap(run, ((sql, given),))
 
 
-class Many:
-    """An `executemany` that is under way."""
-
-    def __init__(self, connection: sqlite3.Connection, sql: str, rows: Rows) -> None:
-        self.connection = connection
-        self.sql = sql
-        self.rows = rows
-        self.over = False
-        """Whether it has ended: nothing is gathered for it any more."""
-        self.asked = False
-        """Whether it was asked what a row that failed has left."""
-        self.whole = False
-        """Whether all rows so far are those to be gathered."""
-        self.taking: list[Any] = []
-        """Rows on their way into the gathering, which they may have reached..."""
-        self.at = 0
-        """...if this mark of it is passed."""
-        self.verdict: Verdict | None = None
-        """Where replication is mixed."""
-
-
-class Unlocked:
-    """Rows of the user's: while they are waited for, other threads may use the connection, as with
-    bare `sqlite3`."""
-
-    def __init__(self, follower: Follower, rows: Iterator[Any]) -> None:
-        self._follower = follower
-        self._lock: Any = follower.lock
-        self._rows = rows
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        given_up: list[Any] = []
-        try:
-            self._follower.writing = False
-            given_up.extend(starmap(self._lock._release_save, _ONCE))
-            return next(self._rows)
-        finally:
-            try:
-                self._back(given_up)
-            except BaseException:  # a signal handler's
-                self._back(given_up)
-                raise
-
-    def _back(self, given_up: list[Any]) -> None:
-        if given_up and not self._lock._is_owned():
-            self._lock._acquire_restore(given_up[0])
-        self._follower.writing = True
-        self._follower.others_ran()
-
-
 _REFUSES_ROWS = sys.version_info < (3, 11)
 """Before Python 3.11, an `executemany` that returns rows fails when the first one has run."""
-_MISUSE = 21
-"""SQLITE_MISUSE: since Python 3.12 its second row is not run, as the first one has not ended."""
-
-_LEFT = """SELECT changes() OR EXISTS
-(SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%FAIL%')"""
-
-
-def _left(connection: sqlite3.Connection, sql: str, before: int, error: BaseException) -> bool:
-    """Whether a statement that failed may have changed rows that stay; `before` is `total_changes`
-    before it, which also counts what triggers and cascades did until SQLite undid the statement."""
-    if connection.total_changes == before or getattr(error, "sqlite_errorcode", 0) == _MISUSE:
-        return False
-    if not isinstance(error, sqlite3.Error) or "fail" in fold(sql):
-        return True
-    try:
-        return bool(own_cursor(connection).execute(_LEFT).fetchone()[0])
-    except sqlite3.Error:
-        failures.caught("what a failed statement left could not be asked")
-        return True
-
-
-def _numbers(connection: sqlite3.Connection) -> dict[str, int]:
-    """What the statement would get from the functions of these names."""
-    found = own_cursor(connection).execute("SELECT last_insert_rowid(), changes()").fetchone()
-    return {
-        "last_insert_rowid": found[0],
-        "changes": found[1],
-        "total_changes": connection.total_changes,  # without ours
-    }
